@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a fresh machine needs besides Python >= 3.10 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test lint readme constraints clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.lab
+	$(BIN)/attnzoo compare se eca cbam simam --backbone resnet20 --data digits --seeds 2 --out runs/demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+readme: $(VENV)/.dev
+	$(BIN)/python tools/readme.py
+
+# What the tested set is made of: names, versions and markers, no addresses.
+constraints: $(VENV)/.dev
+	$(BIN)/python -m uv pip compile --universal --python-version 3.10 --all-extras --no-annotate --no-header \
+		pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# uv installs torch in seconds; where neither uv nor its package is to be had, pip does it in minutes.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	@$(if $(UV),true,$(BIN)/pip install --quiet uv || true)
+
+$(VENV)/.lab: EXTRA := lab
+$(VENV)/.dev: EXTRA := dev
+$(VENV)/.lab $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@if uv=$$(command -v uv || ls $(BIN)/uv 2>/dev/null); then \
+		echo "installing attnzoo[$(EXTRA)] with uv"; \
+		VIRTUAL_ENV=$(VENV) "$$uv" pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'; \
+	else \
+		echo "installing attnzoo[$(EXTRA)] with pip"; \
+		$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'; \
+	fi
+	@touch $@

@@ -1,0 +1,171 @@
+"""Every sentence a user may read about a wrong argument or input."""
+
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnzoo.errors import AttnzooError
+
+
+def positive(module: str, **values: int) -> None:
+    """Raise AttnzooError unless every value is an integer of at least 1."""
+    at_least(module, 1, **values)
+
+
+def at_least(module: str, least: int, **values: int) -> None:
+    """Raise AttnzooError unless every value is an integer of at least `least`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise AttnzooError(f"{module}: {name}={value!r} is not an integer of at least {least}.")
+
+
+def odd(module: str, **values: int) -> None:
+    """Raise AttnzooError unless every value is a positive odd integer."""
+    positive(module, **values)
+    for name, value in values.items():
+        if value % 2 == 0:
+            raise AttnzooError(f"{module}: {name}={value} is even; use an odd one, such as {value + 1}.")
+
+
+def above_zero(module: str, **values: float) -> None:
+    """Raise AttnzooError unless every value is a finite number above 0."""
+    for name, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < float("inf"):
+            raise AttnzooError(f"{module}: {name}={value!r} is not a number above 0.")
+
+
+def probability(module: str, **values: float) -> None:
+    """Raise AttnzooError unless every value lies in [0, 1)."""
+    for name, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value < 1:
+            raise AttnzooError(f"{module}: {name}={value!r} is no probability; use a number from 0 up to below 1.")
+
+
+def divisible(module: str, dividend: str, value: int, **divisors: int) -> None:
+    """Raise AttnzooError unless every divisor divides `value`, the argument called `dividend`."""
+    for name, divisor in divisors.items():
+        if value % divisor:
+            raise AttnzooError(f"{module}: {name}={divisor} does not divide {dividend}={value}.")
+
+
+def reduced(module: str, channels: int, reduction: int) -> int:
+    """Give channels // reduction, or raise AttnzooError where that leaves none."""
+    positive(module, channels=channels, reduction=reduction)
+    if channels < reduction:
+        raise AttnzooError(f"{module}: reduction={reduction} leaves no channels of {channels}; use at most {channels}.")
+    return channels // reduction
+
+
+def choice(module: str, options: Collection[str], **values: str) -> None:
+    """Raise AttnzooError unless every value is one of the options."""
+    for name, value in values.items():
+        if not isinstance(value, str) or value not in options:
+            raise AttnzooError(f"{module}: {name}={value!r} is unknown; use one of {', '.join(options)}.")
+
+
+def sequence(module: str, length: int | None = None, least: int = 1, **values: Sequence[object]) -> None:
+    """Raise AttnzooError unless every value is a list or tuple of `length`, or of at least `least`, items."""
+    for name, value in values.items():
+        wanted = f"{length}" if length is not None else f"at least {least}"
+        if not isinstance(value, list | tuple):
+            raise AttnzooError(f"{module}: {name}={value!r} is not a list or tuple of {wanted} items.")
+        if len(value) < least or length not in (None, len(value)):
+            raise AttnzooError(f"{module}: {name}={value!r} has {len(value)} items; give {wanted}.")
+
+
+def items(**values: Sequence[Any]) -> dict[str, Any]:
+    """{'name[0]': ..., 'name[1]': ...}: the items of lists, named for the other checks."""
+    return {f"{name}[{i}]": item for name, value in values.items() for i, item in enumerate(value)}
+
+
+def nchw(module: str, x: Tensor, channels: int | None = None) -> None:
+    """Raise AttnzooError unless x is a floating-point (B, channels, H, W); None takes any channels."""
+    _floating(module, x)
+    if x.dim() == 4 and channels in (None, x.shape[1]):
+        return
+    if x.dim() != 4:
+        todo = "Reshape tokens to a map first." if x.dim() == 3 else "Give a batch of feature maps."
+    elif x.shape[3] == channels:
+        todo = "It looks channels-last: permute(0, 3, 1, 2) it first."
+    else:
+        todo = f"Build the module for {x.shape[1]} channels."
+    wanted = "C" if channels is None else channels
+    raise AttnzooError(f"{module}: expected (B, {wanted}, H, W), got {_shape(x)}. {todo}")
+
+
+def tokens(module: str, x: Tensor, channels: int, name: str = "x") -> None:
+    """Raise AttnzooError unless x, the argument called `name`, is a floating-point (B, N, channels)."""
+    _floating(module, x)
+    if x.dim() == 3 and x.shape[2] == channels:
+        return
+    if x.dim() == 4:
+        todo = "Flatten a map to tokens first: flatten(2).transpose(1, 2)."
+    elif x.dim() == 3 and x.shape[1] == channels:
+        todo = "It looks channels-first: transpose(1, 2) it first."
+    else:
+        todo = f"Build the module for {x.shape[-1] if x.dim() else 1} channels."
+    raise AttnzooError(f"{module}: expected {name} as (B, N, {channels}), got {_shape(x)}. {todo}")
+
+
+def attention_inputs(
+    module: str, channels: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+) -> None:
+    """Raise AttnzooError unless query is (B, N, C), key and value are (B, M, C), and the mask is boolean."""
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        tokens(module, x, channels, name)
+    if key.shape[:2] != value.shape[:2] or key.shape[0] != query.shape[0]:
+        raise AttnzooError(
+            f"{module}: expected query (B, N, C), key and value (B, M, C), got {_shape(query)}, {_shape(key)} "
+            f"and {_shape(value)}. Give key and value the same length, and all the same batch."
+        )
+    if mask is not None and mask.dtype != torch.bool:
+        raise AttnzooError(
+            f"{module}: expected a boolean attention_mask, True where a key is removed, got {mask.dtype}. "
+            "Convert it with mask.bool()."
+        )
+
+
+def same_size(module: str, x: Tensor, height: int, width: int) -> None:
+    """Raise AttnzooError unless the map is exactly height x width."""
+    if x.shape[2] != height or x.shape[3] != width:
+        raise AttnzooError(
+            f"{module}: expected maps of {height} x {width}, got {_shape(x)}. The method fixes the size: "
+            f"build the module with height={x.shape[2]}, width={x.shape[3]}."
+        )
+
+
+def larger_than_one_pixel(module: str, x: Tensor) -> None:
+    """Raise AttnzooError for a map of a single pixel, which has no spatial variance."""
+    if x.shape[2] * x.shape[3] == 1:
+        raise AttnzooError(f"{module}: expected a map of at least 2 pixels, got {_shape(x)}: one has no variance.")
+
+
+def batch_statistics(module: str, x: Tensor) -> None:
+    """Raise AttnzooError for a training batch of one, where pooled vectors are normalised over the batch."""
+    if x.shape[0] == 1:
+        raise AttnzooError(
+            f"{module}: expected a batch of at least 2 in training mode, got {_shape(x)}: the method normalises "
+            "pooled vectors over the batch. Use a larger batch, or eval()."
+        )
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: '; did you mean a, b?', or a full stop where none is near."""
+    near = difflib.get_close_matches(str(word).lower(), list(known), n=3, cutoff=0.6)
+    return f"; did you mean {', '.join(near)}?" if near else "."
+
+
+def _floating(module: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise AttnzooError(f"{module}: expected a tensor, got {type(x).__name__}.")
+    if not x.is_floating_point():
+        raise AttnzooError(f"{module}: expected floating-point numbers, got {x.dtype}. Convert it with x.float().")
+
+
+def _shape(x: Tensor) -> str:
+    return f"({', '.join(map(str, x.shape))})"

@@ -1,0 +1,173 @@
+"""The command line: parse, call, print."""
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from attnzoo import examples, registry, terminal
+from attnzoo.checks import nearest
+from attnzoo.errors import AttnzooError
+from attnzoo.lab.cost import cost as measure
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Attention and plug-and-play modules for computer vision: list, explain, cost, compare.",
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("list")
+def list_(
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the modules."""
+    cards = [registry.card(name) for name in registry.names(family)]
+    if as_json:
+        _print_json([dataclasses.asdict(card) for card in cards])
+    else:
+        Console().print(terminal.modules_table(cards))
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A module, see attnzoo list.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a module's card, usage, arguments and cost at 56 x 56."""
+    if not as_json:
+        Console(highlight=False).print(terminal.card_page(name))
+        return
+    arguments, shape = examples.arguments(name), examples.input_shape(name)
+    page = {
+        "card": dataclasses.asdict(registry.card(name)),
+        "usage": terminal.usage(name),
+        "arguments": [
+            {"name": key, "required": value.default is value.empty, "default": _default(value)}
+            for key, value in registry.signature(name).parameters.items()
+        ],
+        "documentation": inspect.cleandoc(registry.docstring(name)),
+        "cost": {
+            "arguments": arguments,
+            "input": shape,
+            **dataclasses.asdict(measure(registry.create(name, **arguments), shape)),
+        },
+    }
+    _print_json(page)
+
+
+@app.command()
+def cost(
+    name: Annotated[str, typer.Argument(help="A module, or a backbone: resnet20, a timm model, torchvision:NAME.")],
+    size: Annotated[str | None, typer.Option("--input", help="One example, such as 3x224x224.")] = None,
+    latency: Annotated[bool, typer.Option(help="Also time the forward pass, on the CPU at batch 1.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count parameters, multiply-adds and activation memory of a module or a backbone."""
+    given = _sizes(size)
+    if name in registry.names():
+        shape = given or examples.input_shape(name)
+        tokens = registry.card(name).contract == "tokens"
+        channels, places = (shape[-1], (shape[0], 1)) if tokens else (shape[0], shape[1:])
+        model = registry.create(name, **examples.arguments(name, channels, (*places, 1)))
+    else:
+        shape = given or (3, 224, 224)
+        model = _backbone(name, shape[0])
+    result = measure(model, shape, latency=latency)
+    if as_json:
+        _print_json({"name": name, "input": shape, **dataclasses.asdict(result)})
+    else:
+        Console().print(f"[bold]{name}[/] at {terminal.times(shape)}, one example", highlight=False)
+        Console().print(terminal.cost_table(result))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Modules that plug in; the plain backbone runs beside them.")],
+    out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
+    backbone: Annotated[str, typer.Option(help="resnet20, a timm model, or torchvision:NAME.")] = "resnet20",
+    data: Annotated[str, typer.Option(help="digits, or parquet:DIR with the hub's image Parquet files.")] = "digits",
+    at: Annotated[str | None, typer.Option(help="Where: a glob such as 'layer*.*.bn3'.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    seeds: Annotated[int, typer.Option(help="Trials per variant.")] = 2,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The peak of its schedule.")] = None,
+    limit_train: Annotated[int | None, typer.Option(help="Train on so many images, balanced.")] = None,
+    limit_test: Annotated[int | None, typer.Option(help="Test on so many images, balanced.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+) -> None:
+    """Train a backbone with and without modules, fairly, and report the difference."""
+    from attnzoo.lab import console, report, sweep
+    from attnzoo.lab.recipe import Recipe
+
+    chosen = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    recipe = Recipe(**{key: value for key, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    with console.Progress() as observer:
+        study = sweep.compare(
+            names,
+            out=out,
+            backbone=backbone,
+            data=data,
+            at=at,
+            recipe=recipe,
+            seeds=seeds,
+            limit_train=limit_train,
+            limit_test=limit_test,
+            device=device,
+            observer=observer,
+        )
+    console.show(study, report.write(study, out))
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Parse and run; give the exit status: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    try:
+        typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; finished trials are kept, run the same command again to continue")
+        return 130
+    except AttnzooError as error:
+        _complain(str(error))
+        return 2
+    except typer.TyperException as error:
+        _complain(error.format_message() or "no command given; see attnzoo --help")
+        return 2
+    return 0
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"attnzoo: {' '.join(message.split())}\n")
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return None if parameter.default is parameter.empty else terminal.default(parameter.default)
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", text):
+        raise AttnzooError(f"--input={text!r} is no shape; write it as 3x224x224, or 196x64 for tokens.")
+    return tuple(int(part) for part in text.split("x"))
+
+
+def _backbone(name: str, in_channels: int) -> Any:
+    from attnzoo.lab.backbones import build
+
+    try:
+        return build(name, num_classes=1000, in_channels=in_channels)
+    except AttnzooError as error:
+        raise AttnzooError(f"{name!r} is no module{nearest(name, registry.names())} As a backbone: {error}") from error

@@ -1,0 +1,5 @@
+"""The modules, one file a method; importing this package fills the registry."""
+
+from attnzoo.modules import channel as channel
+from attnzoo.modules import channel_spatial as channel_spatial
+from attnzoo.modules import self_attention as self_attention

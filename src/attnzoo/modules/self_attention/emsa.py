@@ -1,0 +1,135 @@
+"""EMSA, the attention of ResT: keys and values on a reduced map, heads mixed with each other."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnzoo import checks
+from attnzoo.blocks import merge_heads, split_heads, to_map, to_tokens
+from attnzoo.registry import Paper, register
+
+
+@register(
+    "emsa",
+    title="Efficient Multi-head Self-Attention (ResT)",
+    contract="feature",
+    paper=Paper(
+        title="ResT: An Efficient Transformer for Visual Recognition",
+        authors="Zhang, Yang",
+        venue="NeurIPS",
+        year=2021,
+        url="https://arxiv.org/abs/2105.13677",
+    ),
+    source="wofmanaf/ResT@b9245d3; xmu-xiaoma666/External-Attention-pytorch@d75848e (free key and value widths)",
+    source_license="Apache-2.0; MIT",
+    summary="Multi-head attention whose keys and values come from a map shrunk by a strided depthwise convolution. "
+    "Optionally a 1x1 convolution mixes the heads' maps, and an instance norm restores their variety.",
+    summary_zh="键与值取自经步进深度卷积缩小的特征图的多头注意力。"
+    "可选用 1x1 卷积混合各头的注意力图，并以实例归一化恢复其多样性。",
+    placement="The attention of every ResT block: heads 1, 2, 4, 8 and sr_ratio 8, 4, 2, 1 in the four stages, "
+    "qkv_bias and apply_transform on.",
+    reported="ImageNet top-1: ResT-Small 79.6, ResT-Base 81.6, ResT-Large 83.6.",
+    differences=(
+        "The authors' class takes tokens with H and W; ours takes the map.",
+        "A popular collection has separate projections with free key and value widths: key_dim, value_dim.",
+        "After the instance norm the rows of the map sum to 0, so that a constant in the values has no effect.",
+    ),
+    inert=("mix.bias",),
+)
+class EMSA(nn.Module):
+    """proj(A v): A = softmax(q k^T / sqrt(dk)), or the instance norm of the softmax of its mixed heads.
+
+    Args:
+        channels: C, the channels of the input.
+        num_heads: h.
+        key_dim: dk, width of queries and keys per head; C // h by default.
+        value_dim: dv, width of values per head; C // h by default.
+        qkv_bias: whether queries, keys and values have a bias.
+        sr_ratio: s, by which the map of keys and values is shrunk.
+        apply_transform: mix the heads' maps and normalise them; with one head it has no effect.
+        attn_drop, proj_drop: dropout of the map and of the output.
+
+    Shape: (B, C, H, W) -> (B, C, H, W), for any H and W from 1 up.
+    Cost: 2 N C^2 + 2 M C^2 + 2 N M C multiply-adds, N = H W places and M about N / s^2.
+    Raises: AttnzooError for heads that do not divide the channels, or an input that is not (B, C, H, W).
+    """
+
+    reference_keys = {
+        "transform_conv": "mix",
+        r"transform\.conv": "mix",
+        "sr_conv": "sr",
+        "sr_ln": "sr_norm",
+        "fc_q": "q",
+        "fc_o": "proj",
+    }
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int = 8,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        qkv_bias: bool = False,
+        sr_ratio: int = 1,
+        apply_transform: bool = False,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        checks.positive("emsa", channels=channels, num_heads=num_heads, sr_ratio=sr_ratio)
+        checks.probability("emsa", attn_drop=attn_drop, proj_drop=proj_drop)
+        if key_dim is None or value_dim is None:
+            checks.divisible("emsa", "channels", channels, num_heads=num_heads)
+        key_dim = channels // num_heads if key_dim is None else key_dim
+        value_dim = channels // num_heads if value_dim is None else value_dim
+        checks.positive("emsa", key_dim=key_dim, value_dim=value_dim)
+        self.channels = channels
+        self.num_heads = num_heads
+        self.attn_drop = attn_drop
+        self.widths = (num_heads * key_dim, num_heads * value_dim)
+        self.q = nn.Linear(channels, self.widths[0], bias=qkv_bias)
+        self.kv = nn.Linear(channels, sum(self.widths), bias=qkv_bias)
+        self.proj = nn.Linear(self.widths[1], channels)
+        self.proj_drop = nn.Dropout(proj_drop)
+        self.sr: nn.Module = nn.Identity()
+        self.sr_norm: nn.Module = nn.Identity()
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(channels, channels, sr_ratio + 1, sr_ratio, padding=sr_ratio // 2, groups=channels)
+            self.sr_norm = nn.LayerNorm(channels)
+        mixes = apply_transform and num_heads > 1
+        self.mix = nn.Conv2d(num_heads, num_heads, 1) if mixes else None
+        self.mix_norm = nn.InstanceNorm2d(num_heads) if mixes else None
+
+    def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Join the separate key and value projections that one of the sources has."""
+        joined = dict(state)
+        for part in ("weight", "bias"):
+            if f"fc_k.{part}" in joined and f"fc_v.{part}" in joined:
+                joined[f"kv.{part}"] = torch.cat([joined.pop(f"fc_k.{part}"), joined.pop(f"fc_v.{part}")])
+        return joined
+
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("emsa", x, self.channels)
+        q, k, v = self._queries_keys_values(x)
+        dropout = self.attn_drop if self.training else 0.0
+        if self.mix is None:
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        else:
+            y = F.dropout(self._affinity(q, k), dropout) @ v
+        return to_map(self.proj_drop(self.proj(merge_heads(y))), *x.shape[2:])
+
+    def attention(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the attention map (B, h, N, M)."""
+        q, k, _ = self._queries_keys_values(x)
+        return self._affinity(q, k)
+
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        k, v = self.kv(self.sr_norm(to_tokens(self.sr(x)))).split(self.widths, dim=2)
+        q = self.q(to_tokens(x))
+        return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+
+    def _affinity(self, q: Tensor, k: Tensor) -> Tensor:
+        logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        if self.mix is None or self.mix_norm is None:
+            return logits.softmax(dim=-1)
+        return self.mix_norm(self.mix(logits).softmax(dim=-1))

@@ -1,0 +1,186 @@
+"""The registry: one dict from a module's name to its class and card."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+from torch import nn
+
+from attnzoo.checks import nearest
+from attnzoo.errors import AttnzooError
+
+CONTRACTS: Final = ("feature", "conv", "context", "tokens", "fusion", "activation", "head", "network")
+FAMILIES: Final = (
+    "channel",
+    "spatial",
+    "channel_spatial",
+    "self_attention",
+    "convolution",
+    "activation",
+    "fusion",
+    "context",
+    "head",
+    "regularization",
+)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method was published."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a module besides its code.
+
+    Attributes:
+        name: the registry name, also the stem of its file and of its vectors.
+        title: the method's name in words.
+        family: the folder it lives in.
+        contract: what goes in and out, one of `CONTRACTS`.
+        paper, authors, venue, year, url: the publication.
+        source: the repository and commit that the reference numbers come from, or 'paper'.
+        source_license: the licence found at the root of that repository, a fact about it, not about us.
+        summary, summary_zh: two sentences, in English and Chinese.
+        placement: where the authors put it.
+        reported: headline figures of the authors, with their setting.
+        differences: how other implementations, or paper and code, differ from this one.
+        plug_in: whether the module, built for C channels, returns its input's shape and dtype.
+        inert: parameters (globs of their names) that cannot change the output, by the method's own design.
+        not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
+        example: arguments that the constructor needs beyond the contract's own, for examples and checks.
+        frameworks: where the module exists.
+    """
+
+    name: str
+    title: str
+    family: str
+    contract: str
+    paper: str
+    authors: str
+    venue: str
+    year: int
+    url: str
+    source: str
+    source_license: str
+    summary: str
+    summary_zh: str
+    placement: str
+    reported: str
+    differences: tuple[str, ...]
+    plug_in: bool
+    inert: tuple[str, ...] = ()
+    not_applicable: dict[str, str] = field(default_factory=dict)
+    example: dict[str, Any] = field(default_factory=dict)
+    frameworks: tuple[str, ...] = ("torch",)
+
+
+class _Entry(NamedTuple):
+    card: Card
+    make: type[nn.Module]
+
+
+_REGISTRY: dict[str, _Entry] = {}
+_Module = TypeVar("_Module", bound=type[nn.Module])
+
+
+def register(
+    name: str, *, paper: Paper, contract: str, plug_in: bool | None = None, **facts: Any
+) -> Callable[[_Module], _Module]:
+    """Enter the decorated class under `name`; its family is the folder of its file.
+
+    `plug_in` follows from the contract (feature and tokens are) unless given.
+
+    Raises:
+        AttnzooError: the name is taken, or the contract or the folder is none that we know.
+    """
+
+    def enter(make: _Module) -> _Module:
+        family = make.__module__.split(".")[-2]
+        if name in _REGISTRY:
+            raise AttnzooError(f"{name}: taken by {_REGISTRY[name].make.__qualname__}; choose another name.")
+        if contract not in CONTRACTS:
+            raise AttnzooError(f"{name}: contract={contract!r} is unknown; use one of {', '.join(CONTRACTS)}.")
+        if family not in FAMILIES:
+            raise AttnzooError(f"{name}: its folder {family!r} is no family; use one of {', '.join(FAMILIES)}.")
+        card = Card(
+            name=name,
+            family=family,
+            contract=contract,
+            paper=paper.title,
+            authors=paper.authors,
+            venue=paper.venue,
+            year=paper.year,
+            url=paper.url,
+            plug_in=contract in ("feature", "tokens") if plug_in is None else plug_in,
+            **facts,
+        )
+        _REGISTRY[name] = _Entry(card, make)
+        return make
+
+    return enter
+
+
+def names(family: str | None = None, plug_in: bool | None = None) -> list[str]:
+    """The registered names, sorted; of one family, or only those that plug in (or do not), if asked.
+
+    Raises:
+        AttnzooError: the family is unknown.
+    """
+    if family is not None and family not in FAMILIES:
+        raise AttnzooError(f"unknown family {family!r}{nearest(family, FAMILIES)} Known: {', '.join(FAMILIES)}.")
+    return sorted(
+        name
+        for name, (card, _) in _REGISTRY.items()
+        if family in (None, card.family) and plug_in in (None, card.plug_in)
+    )
+
+
+def card(name: str) -> Card:
+    """The card of a module.
+
+    Raises:
+        AttnzooError: the name is unknown; the message suggests the nearest ones.
+    """
+    return _entry(name).card
+
+
+def signature(name: str) -> inspect.Signature:
+    """The constructor's arguments, without `self`."""
+    return inspect.signature(_entry(name).make)
+
+
+def docstring(name: str) -> str:
+    """The page of a module: arguments, shapes, cost and errors."""
+    return _entry(name).make.__doc__ or ""
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """Build a module by its name.
+
+    Raises:
+        AttnzooError: the name or an argument is unknown, an argument is missing, or its value is wrong.
+    """
+    entry = _entry(name)
+    known = signature(name).parameters
+    takes = f"It takes {', '.join(known)}."
+    for given in arguments:
+        if given not in known:
+            raise AttnzooError(f"{name}: unknown argument {given!r}{nearest(given, known)} {takes}")
+    for needed, parameter in known.items():
+        if parameter.default is parameter.empty and needed not in arguments:
+            raise AttnzooError(f"{name}: the argument {needed!r} is missing. {takes}")
+    return entry.make(**arguments)
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _REGISTRY:
+        raise AttnzooError(f"unknown module {name!r}{nearest(name, _REGISTRY)} See attnzoo.names().")
+    return _REGISTRY[name]

@@ -1,0 +1,141 @@
+"""How cards and costs look on a terminal."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from attnzoo import examples, registry
+from attnzoo.lab.cost import Cost, cost
+from attnzoo.registry import Card
+
+
+def modules_table(cards: Iterable[Card]) -> Table:
+    """One row a module; titles are cut where the terminal is narrow."""
+    header = ("name", "family", "contract", "plugs in", "published")
+    rows = [(c.name, c.family, c.contract, "yes" if c.plug_in else "no", published(c), c.title) for c in cards]
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for i, column in enumerate(header):
+        table.add_column(column, no_wrap=True, min_width=max(len(column), *(len(row[i]) for row in rows)))
+    table.add_column("title", no_wrap=True)
+    for row in rows:
+        table.add_row(Text(row[0], style="bold"), *row[1:-1], Text(row[-1]))
+    return table
+
+
+def card_page(name: str) -> Group:
+    """All there is to know about a module: card, usage, arguments, documentation, cost at 56 x 56."""
+    card = registry.card(name)
+    arguments, shape = examples.arguments(name), examples.input_shape(name)
+    head = Text.assemble((card.name, "bold"), f"  {card.title}  ", (f"{card.family}, contract {card.contract}", "dim"))
+    return Group(
+        head,
+        "",
+        Text(card.summary),
+        Text(card.summary_zh),
+        "",
+        _facts(card),
+        _section("Usage", *(Text(line) for line in usage(name).splitlines())),
+        _section("Arguments", Text(_signature(name))),
+        _section("Documentation", *_paragraphs(inspect.cleandoc(registry.docstring(name)))),
+        _section(f"Cost at {times(shape)}, one example", cost_table(cost(registry.create(name, **arguments), shape))),
+    )
+
+
+def cost_table(cost: Cost) -> Table:
+    """A cost, one quantity a line."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("parameters", f"{cost.parameters:,}")
+    table.add_row("multiply-adds", f"{cost.macs:,}")
+    table.add_row("kept for backward", f"{cost.activation_bytes / 2**20:,.2f} MiB")
+    if cost.latency_ms is not None:
+        table.add_row("forward, batch 1", f"{cost.latency_ms:,.2f} ms")
+    return table
+
+
+def usage(name: str) -> str:
+    """A snippet that runs."""
+    given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name).items())
+    shape = ", ".join(map(str, examples.input_shape(name)))
+    lines = [
+        "import attnzoo, torch",
+        f"module = attnzoo.create({name!r}{given})",
+        f"y = module(torch.randn(2, {shape}))",
+    ]
+    card = registry.card(name)
+    if card.plug_in and card.contract != "tokens":
+        extra = "".join(f", {key}={value!r}" for key, value in card.example.items())
+        lines.append(f"attnzoo.insert(model, {name!r}, at='layer*.*.bn3'{extra})  # or into any backbone")
+    return "\n".join(lines)
+
+
+def published(card: Card) -> str:
+    """Venue and year."""
+    return f"{card.venue} {card.year}"
+
+
+def times(shape: Iterable[int]) -> str:
+    """3 x 224 x 224."""
+    return " x ".join(map(str, shape))
+
+
+def default(value: Any) -> Any:
+    """A default value as a reader would write it: itself, or the name of a class."""
+    return getattr(value, "__name__", value)
+
+
+def _section(title: str, *parts: RenderableType) -> Group:
+    return Group("", Text(title, style="bold"), *(Padding(part, (0, 0, 0, 2)) for part in parts))
+
+
+def _facts(card: Card) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = [
+        ("paper", f"{card.paper}. {card.authors}. {published(card)}. {card.url}"),
+        ("numbers from", f"{card.source} (licence: {card.source_license})"),
+        ("placement", card.placement),
+        ("reported", card.reported),
+        *(("differences" if i == 0 else "", text) for i, text in enumerate(card.differences)),
+        *(("not applicable", f"{check}: {reason}") for check, reason in card.not_applicable.items()),
+        ("frameworks", ", ".join(card.frameworks)),
+    ]
+    for label, text in rows:
+        table.add_row(label, Text(text))
+    return table
+
+
+def _signature(name: str) -> str:
+    return ", ".join(
+        key if value.default is value.empty else f"{key}={default(value.default)!s}"
+        for key, value in registry.signature(name).parameters.items()
+    )
+
+
+def _paragraphs(page: str) -> Iterator[RenderableType]:
+    """The docstring with its wrapped lines joined, so that they wrap anew; indented as it was."""
+    entry, indent = "", 0
+    for line in [*page.splitlines(), ""]:
+        depth = len(line) - len(line.lstrip())
+        starts = not line or depth < indent or entry.endswith(":") or (depth == indent and _is_item(line))
+        if entry and starts:
+            yield Padding(Text(entry), (0, 0, 0, indent))
+            entry = ""
+        if not entry:
+            indent = depth
+        entry = f"{entry} {line.strip()}".strip()
+        if not line:
+            yield ""
+
+
+def _is_item(line: str) -> bool:
+    """Whether the line begins an argument or a heading: 'name: ...' or 'one, two: ...'."""
+    return re.match(r"\s*\w[\w, ]*:", line) is not None

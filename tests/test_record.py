@@ -1,0 +1,89 @@
+"""Does record collect every attention map, cost nothing when off, and survive compilation?"""
+
+import pytest
+import torch
+from torch import nn
+
+import attnzoo
+from attnzoo import examples
+
+
+@pytest.mark.parametrize("name", attnzoo.names())
+def test_every_module_shows_its_maps(name: str) -> None:
+    torch.manual_seed(0)
+    module = attnzoo.create(name, **examples.arguments(name, size=(5, 6))).eval()
+    x = torch.randn(2, *examples.input_shape(name, size=(5, 6)))
+    plain = module(x)
+    with attnzoo.record(module) as maps:
+        recorded = module(x)
+    torch.testing.assert_close(recorded, plain, rtol=0, atol=0)
+    assert maps
+    for value in maps.values():
+        assert value.shape[0] == 2
+        assert value.isfinite().all()
+        assert not value.requires_grad
+    count = len(maps)
+    module(x)
+    assert len(maps) == count
+    assert not any("gate" in vars(m) or m._forward_hooks for m in module.modules())
+
+
+def test_gates_are_what_forward_multiplies_by() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 64, 5, 6)
+    cbam = attnzoo.create("cbam", channels=64).eval()
+    with attnzoo.record(cbam) as maps:
+        y = cbam(x)
+    channel, spatial = maps["channel_gate"], maps["spatial_gate"]
+    assert (channel.shape, spatial.shape) == ((2, 64), (2, 5, 6))
+    torch.testing.assert_close(y, x * channel[:, :, None, None] * spatial[:, None])
+
+
+def test_affinities_give_the_output_again() -> None:
+    torch.manual_seed(0)
+    module = attnzoo.create("da_position", channels=16).eval()
+    nn.init.ones_(module.gamma)
+    x = torch.randn(2, 16, 5, 6)
+    with attnzoo.record(module) as maps:
+        y = module(x)
+    attention = maps[""]
+    assert attention.shape == (2, 1, 30, 30)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 1, 30))
+    values = module.value_conv(x).flatten(2)
+    torch.testing.assert_close(y, (values @ attention[:, 0].mT).view_as(x) + x)
+
+
+def test_paths_name_the_places_and_repetitions() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1)).eval()
+    attnzoo.insert(model, "se", at=["0", "2"])
+    x = torch.randn(1, 3, 4, 4)
+    with attnzoo.record(model) as maps:
+        model(x)
+        assert list(maps) == ["0.attnzoo.module", "2.attnzoo.module"]
+        model(x)
+    assert list(maps)[2:] == ["0.attnzoo.module#2", "2.attnzoo.module#2"]
+
+
+def test_compiled_models_are_recorded_and_stay_compiled() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 1)).eval()
+    attnzoo.insert(model, "eca", at="0", identity=False)
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    x = torch.randn(1, 3, 4, 4)
+    wanted = compiled(x)
+    with attnzoo.record(compiled) as maps:
+        compiled(x)
+    assert list(maps) == ["0.attnzoo.module"]
+    torch.testing.assert_close(compiled(x), wanted)
+    assert len(graphs) == 1
+
+
+def test_a_model_without_maps_is_refused() -> None:
+    with pytest.raises(attnzoo.AttnzooError, match="holds no attnzoo module"), attnzoo.record(nn.Conv2d(3, 3, 1)):
+        pass

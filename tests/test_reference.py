@@ -1,0 +1,56 @@
+"""Does load_reference take the authors' weights strictly, and leave the module alone otherwise?"""
+
+import copy
+
+import pytest
+import torch
+
+import attnzoo
+
+
+def test_both_key_families_of_se_load() -> None:
+    module = attnzoo.create("se", channels=32, bias=True)
+    flat = {"fc1.weight": torch.ones(2, 32), "fc1.bias": torch.ones(2)}
+    flat |= {"fc2.weight": torch.ones(32, 2), "fc2.bias": torch.ones(32)}
+    for shape in ((2, 32), (2, 32, 1, 1)):
+        attnzoo.load_reference(module, {**flat, "fc1.weight": torch.full(shape, 2.0)})
+        assert (module.mlp.fc1.weight == 2).all()
+    attnzoo.load_reference(module, module.state_dict())
+    attnzoo.load_reference(
+        module, {f"fc.{i}.{k}": flat[f"fc{j}.{k}"] for i, j in ((0, 1), (2, 2)) for k in ("weight", "bias")}
+    )
+    assert (module.mlp.fc1.weight == 1).all()
+
+
+def test_released_names_of_coord_load() -> None:
+    module = attnzoo.create("coord", channels=16)
+    state = {f"conv2.{k}": v + 1 for k, v in module.conv_h.state_dict().items()}
+    state |= {f"conv3.{k}": v + 2 for k, v in module.conv_w.state_dict().items()}
+    state |= {f"conv1.{k}": v for k, v in module.encode.conv.state_dict().items()}
+    state |= {f"bn1.{k}": v for k, v in module.encode.norm.state_dict().items() if k != "num_batches_tracked"}
+    attnzoo.load_reference(module, state)
+    assert torch.equal(module.conv_h.bias, state["conv2.bias"])
+    assert torch.equal(module.conv_w.bias, state["conv3.bias"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("fc.0.weight"), "SE: the state dict does not fit: missing mlp.fc1.weight"),
+        (lambda s: s.update(extra=torch.zeros(1)), "unexpected extra"),
+        (
+            lambda s: s.update({"fc.0.weight": torch.zeros(4, 32)}),
+            r"fc\.0\.weight has shape \(4, 32\), expected \(2, 32\)",
+        ),
+        (lambda s: s.update({"fc1.weight": torch.zeros(2, 32)}), "mlp.fc1.weight given twice"),
+        (lambda s: s.update({"fc.0.weight": "no tensor"}), r"fc\.0\.weight is no tensor"),
+    ],
+)
+def test_misfits_are_named_and_change_nothing(change, message: str) -> None:
+    module = attnzoo.create("se", channels=32)
+    before = copy.deepcopy(module.state_dict())
+    state = {"fc.0.weight": torch.zeros(2, 32), "fc.2.weight": torch.zeros(32, 2)}
+    change(state)
+    with pytest.raises(attnzoo.AttnzooError, match=message):
+        attnzoo.load_reference(module, state)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
