@@ -1,0 +1,94 @@
+"""Write the tables of modules in both READMEs from the cards; with --check only say whether they are stale."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attnzoo
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- modules: made by tools/readme.py -->", "<!-- end of modules -->"
+FAMILIES = {
+    "channel": "Channel gates",
+    "spatial": "Spatial gates",
+    "channel_spatial": "Channel and spatial gates",
+    "self_attention": "Self-attention and global context",
+    "convolution": "Convolutions",
+    "activation": "Activations",
+    "fusion": "Fusion",
+    "context": "Context",
+    "head": "Heads",
+    "regularization": "Regularization",
+}
+FAMILIES_ZH = {
+    "channel": "通道注意力",
+    "spatial": "空间注意力",
+    "channel_spatial": "通道与空间注意力",
+    "self_attention": "自注意力与全局上下文",
+    "convolution": "卷积",
+    "activation": "激活函数",
+    "fusion": "融合",
+    "context": "上下文",
+    "head": "任务头",
+    "regularization": "正则化",
+}
+
+
+def english(card: attnzoo.Card) -> str:
+    """A row of README.md."""
+    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {card.summary} |"
+
+
+def chinese(card: attnzoo.Card) -> str:
+    """A row of README.zh.md."""
+    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {card.summary_zh} |"
+
+
+def table(header: str, row: Callable[[attnzoo.Card], str], title: Callable[[str], str]) -> str:
+    """All modules, family by family."""
+    cards = [attnzoo.card(name) for name in attnzoo.names()]
+    parts = []
+    for family in dict.fromkeys(attnzoo.card(name).family for name in attnzoo.names()):
+        rows = [row(card) for card in cards if card.family == family]
+        parts.append(f"### {title(family)}\n\n{header}\n|---|---|---|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """Both READMEs with fresh tables."""
+    fresh = {
+        "README.md": table(
+            "| name | method | published | contract | what it does |",
+            english,
+            FAMILIES.__getitem__,
+        ),
+        "README.zh.md": table("| 名称 | 方法 | 出处 | 接口 | 作用 |", chinese, FAMILIES_ZH.__getitem__),
+    }
+    return {ROOT / name: _between((ROOT / name).read_text(encoding="utf-8"), text) for name, text in fresh.items()}
+
+
+def _paper(card: attnzoo.Card) -> str:
+    return f"[{card.venue} {card.year}]({card.url})"
+
+
+def _contract(card: attnzoo.Card) -> str:
+    return f"{card.contract}{' ⊕' if card.plug_in else ''}"
+
+
+def _between(page: str, text: str) -> str:
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
+
+
+def main() -> int:
+    """Write what is stale, or with --check only name it."""
+    stale = {path: text for path, text in pages().items() if path.read_text(encoding="utf-8") != text}
+    for path, text in stale.items():
+        print(f"stale: {path.name}")
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
