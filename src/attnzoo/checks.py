@@ -1,13 +1,34 @@
 """Every sentence a user may read about a wrong argument or input."""
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from attnzoo.errors import AttnzooError
+
+
+def check_types(module: str, make: type) -> None:
+    """Let the constructor of a class raise AttnzooError for an argument of another type than it declares.
+
+    Known are int, float, bool, str, callables, sequences of these, and None where it is among the types.
+    """
+    construct = make.__init__  # type: ignore[misc]
+    signature, types = inspect.signature(construct), get_type_hints(construct)
+
+    @functools.wraps(construct)
+    def checked(*args: Any, **named: Any) -> None:
+        for name, value in signature.bind(*args, **named).arguments.items():
+            if name in types and not _fits(value, types[name]):
+                raise AttnzooError(f"{module}: {name}={value!r} is not {_in_words(types[name])}.")
+        construct(*args, **named)
+
+    make.__init__ = checked  # type: ignore[misc]
 
 
 def positive(module: str, **values: int) -> None:
@@ -158,6 +179,32 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: '; did you mean a, b?', or a full stop where none is near."""
     near = difflib.get_close_matches(str(word).lower(), list(known), n=3, cutoff=0.6)
     return f"; did you mean {', '.join(near)}?" if near else "."
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        return any(_fits(value, one) for one in get_args(kind))
+    if kind is int or kind is float:
+        numbers = int if kind is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if get_origin(kind) is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if get_origin(kind) is Callable:
+        return callable(value)
+    if kind is None or isinstance(kind, type):
+        return isinstance(value, kind or type(None))
+    return True
+
+
+def _in_words(kind: Any) -> str:
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        return " or ".join(_in_words(one) for one in get_args(kind))
+    if get_origin(kind) is Sequence:
+        return f"a list or tuple, each item {_in_words(get_args(kind)[0])}"
+    if get_origin(kind) is Callable:
+        return "a callable such as a class"
+    words = {int: "an integer", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+    return words.get(kind, str(kind))
 
 
 def _floating(module: str, x: Tensor) -> None:

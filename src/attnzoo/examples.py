@@ -1,7 +1,11 @@
 """An instance and an input of any module, from its contract and card alone."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from attnzoo import registry
 
@@ -26,8 +30,20 @@ def arguments(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> 
     ).example
 
 
+def inputs(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[Tensor, ...]:
+    """Random arguments of forward: one, or as many as the card declares."""
+    sizes = {"B": batch, "C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
+    shapes = [_shape(text, sizes) for text in registry.card(name).inputs]
+    return tuple(torch.randn(shape) for shape in shapes or [(batch, *input_shape(name, channels, size))])
+
+
 def input_shape(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[int, ...]:
     """The shape of one example without the batch: (C, H, W), or (N, C) with N = H W tokens."""
     if registry.card(name).contract == "tokens":
         return (size[0] * size[1], channels)
     return (channels, *size)
+
+
+def _shape(text: str, sizes: dict[str, int]) -> tuple[int, ...]:
+    """'B 2*C H 9' as numbers."""
+    return tuple(math.prod(sizes.get(part) or int(part) for part in word.split("*")) for word in text.split())

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from torch import nn
 
+from attnzoo import checks
 from attnzoo.checks import nearest
 from attnzoo.errors import AttnzooError
 
@@ -56,6 +57,8 @@ class Card:
         inert: parameters (globs of their names) that cannot change the output, by the method's own design.
         not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
+        inputs: shapes of forward's arguments where they are more than the contract's one, as in
+            'B C H W': letters, numbers and products such as 2*H.
         frameworks: where the module exists.
     """
 
@@ -79,6 +82,7 @@ class Card:
     inert: tuple[str, ...] = ()
     not_applicable: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ("torch",)
 
 
@@ -96,7 +100,8 @@ def register(
 ) -> Callable[[_Module], _Module]:
     """Enter the decorated class under `name`; its family is the folder of its file.
 
-    `plug_in` follows from the contract (feature and tokens are) unless given.
+    `plug_in` follows from the contract (feature and tokens are) unless given. From now on the constructor
+    refuses arguments of another type than it declares.
 
     Raises:
         AttnzooError: the name is taken, or the contract or the folder is none that we know.
@@ -123,6 +128,7 @@ def register(
             **facts,
         )
         _REGISTRY[name] = _Entry(card, make)
+        checks.check_types(name, make)
         return make
 
     return enter

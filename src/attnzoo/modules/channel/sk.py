@@ -37,7 +37,6 @@ from attnzoo.registry import Paper, register
         "timm splits the input among the branches by default (split_input=True), with one group and no lower "
         "bound of 32 for the gate.",
     ),
-    not_applicable={"batch 1 in training": "the gate normalises pooled vectors over the batch"},
 )
 class SK(nn.Module):
     """Sum a_i U_i: U_i = act(norm(conv_i(x))), a the softmax over the branches of a gate on the mean of sum U_i.

@@ -34,7 +34,6 @@ from attnzoo.registry import Paper, register
         "The authors' file cannot be instantiated as published, for a name that is never defined.",
         "A popular collection pads a dilation of 2 by 1 only, so that just 7x7 maps run.",
     ),
-    not_applicable={"batch 1 in training": "the channel branch normalises pooled vectors over the batch"},
 )
 class BAM(nn.Module):
     """x (1 + sigmoid(channel(x) * spatial(x))).
