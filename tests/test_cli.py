@@ -58,7 +58,7 @@ def test_usage_runs(name: str) -> None:
 def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert "25,557,032" in run(capsys, "cost", "resnet50")
     told = json.loads(run(capsys, "cost", "se", "--input", "32x7x9", "--latency", "--json"))
-    assert (told["parameters"], told["input"]) == (128, [32, 7, 9])
+    assert (told["parameters"], told["inputs"]) == (128, [[32, 7, 9]])
     assert told["latency_ms"] > 0
     assert json.loads(run(capsys, "cost", "self_attention", "--input", "10x16", "--json"))["parameters"] == 1088
     assert "11,689,512" in run(capsys, "cost", "torchvision:resnet18")
@@ -72,7 +72,8 @@ def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
         (["cost", "resnet5"], "'resnet5' is no module"),
         (["cost", "se", "--input", "3,7,7"], "--input='3,7,7' is no shape"),
         (["cost", "se", "--input", "8x7x7"], "reduction=16 leaves no channels of 8"),
-        (["cost", "se", "--input", "7x7"], "se"),
+        (["cost", "se", "--input", "7x7"], "se takes (C, H, W), such as 64x56x56, got (7, 7)"),
+        (["cost", "resnet18", "--input", "7x7"], "does not take an input of shape"),
         (["cost"], "Missing argument"),
         (["frobnicate"], "No such command"),
         (["list", "--frob"], "No such option"),

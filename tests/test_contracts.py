@@ -17,10 +17,10 @@ ANY_CHANNELS = {  # whose mathematics needs no channel count
 }
 
 
-def example(name: str, batch: int = 2) -> tuple[nn.Module, Tensor]:
+def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(0)
     module = attnzoo.create(name, **examples.arguments(name, size=SIZE)).eval()
-    return module, torch.randn(batch, *examples.input_shape(name, size=SIZE))
+    return module, examples.inputs(name, size=SIZE)
 
 
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -30,34 +30,34 @@ def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 @every_module
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_shape_and_dtype(name: str, dtype: torch.dtype) -> None:
-    module, x = example(name)
-    output = first(module.to(dtype)(x.to(dtype)))
+    module, inputs = example(name)
+    output = first(module.to(dtype)(*(x.to(dtype) for x in inputs)))
     assert output.dtype == dtype
     assert output.isfinite().all()
     if attnzoo.card(name).plug_in:
-        assert output.shape == x.shape
+        assert output.shape == inputs[0].shape
     else:
-        assert output.shape[0] == x.shape[0]
+        assert output.shape[0] == inputs[0].shape[0]
 
 
 @every_module
 def test_input_is_left_alone_and_samples_are_apart(name: str) -> None:
-    module, x = example(name)
-    before = x.clone()
-    together = first(module(x))
-    assert torch.equal(x, before)
-    alone = first(module(x[:1]))
+    module, inputs = example(name)
+    before = [x.clone() for x in inputs]
+    together = first(module(*inputs))
+    assert all(torch.equal(x, was) for x, was in zip(inputs, before, strict=True))
+    alone = first(module(*(x[:1] for x in inputs)))
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
 
 
 @every_module
 def test_wrong_inputs_are_refused(name: str) -> None:
-    module, x = example(name)
+    module, (x, *others) = example(name)
     narrower = x[..., :-1] if x.dim() == 3 else x[:, :-1]
     any_channels = name in ANY_CHANNELS
     for wrong in (x[0], x.long(), x[..., None], "x", None, *([] if any_channels else [narrower])):
         with pytest.raises(attnzoo.AttnzooError, match=rf"^{name}: expected "):
-            module(wrong)
+            module(wrong, *others)
 
 
 @every_module

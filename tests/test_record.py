@@ -12,10 +12,10 @@ from attnzoo import examples
 def test_every_module_shows_its_maps(name: str) -> None:
     torch.manual_seed(0)
     module = attnzoo.create(name, **examples.arguments(name, size=(5, 6))).eval()
-    x = torch.randn(2, *examples.input_shape(name, size=(5, 6)))
-    plain = module(x)
+    inputs = examples.inputs(name, size=(5, 6))
+    plain = module(*inputs)
     with attnzoo.record(module) as maps:
-        recorded = module(x)
+        recorded = module(*inputs)
     torch.testing.assert_close(recorded, plain, rtol=0, atol=0)
     assert maps
     for value in maps.values():
@@ -23,7 +23,7 @@ def test_every_module_shows_its_maps(name: str) -> None:
         assert value.isfinite().all()
         assert not value.requires_grad
     count = len(maps)
-    module(x)
+    module(*inputs)
     assert len(maps) == count
     assert not any("gate" in vars(m) or m._forward_hooks for m in module.modules())
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from torch import nn
 
 from attnzoo import examples, registry, terminal
 from attnzoo.checks import nearest
@@ -47,7 +48,7 @@ def info(
     if not as_json:
         Console(highlight=False).print(terminal.card_page(name))
         return
-    arguments, shape = examples.arguments(name), examples.input_shape(name)
+    arguments, shapes = examples.arguments(name), examples.input_shapes(name)
     page = {
         "card": dataclasses.asdict(registry.card(name)),
         "usage": terminal.usage(name),
@@ -58,8 +59,8 @@ def info(
         "documentation": inspect.cleandoc(registry.docstring(name)),
         "cost": {
             "arguments": arguments,
-            "input": shape,
-            **dataclasses.asdict(measure(registry.create(name, **arguments), shape)),
+            "inputs": shapes,
+            **dataclasses.asdict(measure(registry.create(name, **arguments), shapes)),
         },
     }
     _print_json(page)
@@ -74,19 +75,16 @@ def cost(
 ) -> None:
     """Count parameters, multiply-adds and activation memory of a module or a backbone."""
     given = _sizes(size)
+    shapes: tuple[tuple[int, ...], ...] = (given or (3, 224, 224),)
     if name in registry.names():
-        shape = given or examples.input_shape(name)
-        tokens = registry.card(name).contract == "tokens"
-        channels, places = (shape[-1], (shape[0], 1)) if tokens else (shape[0], shape[1:])
-        model = registry.create(name, **examples.arguments(name, channels, (*places, 1)))
+        model, shapes = _module(name, given)
     else:
-        shape = given or (3, 224, 224)
-        model = _backbone(name, shape[0])
-    result = measure(model, shape, latency=latency)
+        model = _backbone(name, shapes[0][0])
+    result = measure(model, shapes, latency=latency)
     if as_json:
-        _print_json({"name": name, "input": shape, **dataclasses.asdict(result)})
+        _print_json({"name": name, "inputs": shapes, **dataclasses.asdict(result)})
     else:
-        Console().print(f"[bold]{name}[/] at {terminal.times(shape)}, one example", highlight=False)
+        Console().print(f"[bold]{name}[/] at {terminal.times(shapes)}, one example", highlight=False)
         Console().print(terminal.cost_table(result))
 
 
@@ -162,6 +160,20 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", text):
         raise AttnzooError(f"--input={text!r} is no shape; write it as 3x224x224, or 196x64 for tokens.")
     return tuple(int(part) for part in text.split("x"))
+
+
+def _module(name: str, given: tuple[int, ...] | None) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
+    """A module for an input of the given shape, and the shapes of all its inputs."""
+    places = 1 if registry.card(name).contract == "tokens" else 2
+    if given is None:
+        given = (64, 56, 56) if places == 2 else (3136, 64)
+    if len(given) != places + 1:
+        wanted = "(N, C), such as 196x64" if places == 1 else "(C, H, W), such as 64x56x56"
+        raise AttnzooError(f"--input: {name} takes {wanted}, got {given}.")
+    channels, size = (given[1], (given[0], 1)) if places == 1 else (given[0], given[1:])
+    return registry.create(name, **examples.arguments(name, channels, size)), examples.input_shapes(
+        name, channels, size
+    )
 
 
 def _backbone(name: str, in_channels: int) -> Any:

@@ -30,20 +30,18 @@ def arguments(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> 
     ).example
 
 
+def input_shapes(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[tuple[int, ...], ...]:
+    """The shapes of forward's arguments for one example, without the batch: (C, H, W), or (N, C) tokens, N = H W."""
+    letters = {"C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
+    contract = "B N C" if registry.card(name).contract == "tokens" else "B C H W"
+    return tuple(_shape(text.split()[1:], letters) for text in registry.card(name).inputs or (contract,))
+
+
 def inputs(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[Tensor, ...]:
-    """Random arguments of forward: one, or as many as the card declares."""
-    sizes = {"B": batch, "C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
-    shapes = [_shape(text, sizes) for text in registry.card(name).inputs]
-    return tuple(torch.randn(shape) for shape in shapes or [(batch, *input_shape(name, channels, size))])
+    """Random arguments of forward."""
+    return tuple(torch.randn(batch, *shape) for shape in input_shapes(name, channels, size))
 
 
-def input_shape(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[int, ...]:
-    """The shape of one example without the batch: (C, H, W), or (N, C) with N = H W tokens."""
-    if registry.card(name).contract == "tokens":
-        return (size[0] * size[1], channels)
-    return (channels, *size)
-
-
-def _shape(text: str, sizes: dict[str, int]) -> tuple[int, ...]:
-    """'B 2*C H 9' as numbers."""
-    return tuple(math.prod(sizes.get(part) or int(part) for part in word.split("*")) for word in text.split())
+def _shape(words: Sequence[str], letters: dict[str, int]) -> tuple[int, ...]:
+    """'2*C', 'H', '9' as numbers."""
+    return tuple(math.prod(letters.get(part) or int(part) for part in word.split("*")) for word in words)

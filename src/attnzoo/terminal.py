@@ -31,7 +31,7 @@ def modules_table(cards: Iterable[Card]) -> Table:
 def card_page(name: str) -> Group:
     """All there is to know about a module: card, usage, arguments, documentation, cost at 56 x 56."""
     card = registry.card(name)
-    arguments, shape = examples.arguments(name), examples.input_shape(name)
+    arguments, shapes = examples.arguments(name), examples.input_shapes(name)
     head = Text.assemble((card.name, "bold"), f"  {card.title}  ", (f"{card.family}, contract {card.contract}", "dim"))
     return Group(
         head,
@@ -43,7 +43,7 @@ def card_page(name: str) -> Group:
         _section("Usage", *(Text(line) for line in usage(name).splitlines())),
         _section("Arguments", Text(_signature(name))),
         _section("Documentation", *_paragraphs(inspect.cleandoc(registry.docstring(name)))),
-        _section(f"Cost at {times(shape)}, one example", cost_table(cost(registry.create(name, **arguments), shape))),
+        _section(f"Cost at {times(shapes)}, one example", cost_table(cost(registry.create(name, **arguments), shapes))),
     )
 
 
@@ -63,11 +63,11 @@ def cost_table(cost: Cost) -> Table:
 def usage(name: str) -> str:
     """A snippet that runs."""
     given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name).items())
-    shape = ", ".join(map(str, examples.input_shape(name)))
+    inputs = ", ".join(f"torch.randn({', '.join(map(str, (2, *s)))})" for s in examples.input_shapes(name))
     lines = [
         "import attnzoo, torch",
         f"module = attnzoo.create({name!r}{given})",
-        f"y = module(torch.randn(2, {shape}))",
+        f"y = module({inputs})",
     ]
     card = registry.card(name)
     if card.plug_in and card.contract != "tokens":
@@ -81,9 +81,9 @@ def published(card: Card) -> str:
     return f"{card.venue} {card.year}"
 
 
-def times(shape: Iterable[int]) -> str:
-    """3 x 224 x 224."""
-    return " x ".join(map(str, shape))
+def times(shapes: Iterable[Iterable[int]]) -> str:
+    """3 x 224 x 224, and as many more as there are."""
+    return " and ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def default(value: Any) -> Any:

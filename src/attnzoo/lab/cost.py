@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from attnzoo.errors import AttnzooError
 from attnzoo.modes import evaluating
 
+Shapes = tuple[tuple[int, ...], ...]
+Shape = Sequence[int] | Sequence[Sequence[int]]
+_BATCH = 2  # for counting: some methods normalise over the batch
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -32,54 +36,63 @@ class Cost:
     latency_ms: float | None = None
 
 
-def cost(module: nn.Module, input_shape: Sequence[int], latency: bool = False, repeats: int = 30) -> Cost:
+def cost(module: nn.Module, input_shape: Shape, latency: bool = False, repeats: int = 30) -> Cost:
     """Measure a module or a whole model on one example.
 
     Args:
         module: it is left as it was; all but the latency is counted on a copy without data.
-        input_shape: of one example without the batch: (C, H, W) for maps, (N, C) for tokens.
+        input_shape: of one example without the batch: (C, H, W) for maps, (N, C) for tokens; a tuple of such
+            shapes for a forward of several arguments.
         latency: also time the forward pass.
         repeats: how many times, for the median.
 
     Raises:
         AttnzooError: the module does not take such an input.
     """
-    given = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
-    if not given or not all(isinstance(n, int) and n > 0 for n in given):
-        raise AttnzooError(f"cost: input_shape={input_shape!r} is not a tuple of sizes such as (3, 224, 224).")
-    shape = (2, *input_shape)  # batches of two: some methods normalise over the batch
+    shapes = _check(input_shape)
     try:
-        macs = _count_macs(_without_data(module).eval(), shape) // 2
-        saved = _count_saved_bytes(_without_data(module).train(), shape) // 2
+        macs = _count_macs(_without_data(module).eval(), shapes) // _BATCH
+        saved = _count_saved_bytes(_without_data(module).train(), shapes) // _BATCH
     except AttnzooError:
         raise
     except Exception as error:
         raise AttnzooError(
-            f"cost: {type(module).__name__} does not take an input of shape {tuple(input_shape)}: {error}"
+            f"cost: {type(module).__name__} does not take an input of shape {input_shape}: {error}"
         ) from error
     parameters = sum(p.numel() for p in module.parameters())
-    return Cost(parameters, macs, saved, _time(module, input_shape, repeats) if latency else None)
+    return Cost(parameters, macs, saved, _time(module, shapes, repeats) if latency else None)
+
+
+def _check(input_shape: Shape) -> Shapes:
+    """The shapes of all inputs, or AttnzooError."""
+    given = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
+    shapes = tuple(tuple(shape) if isinstance(shape, Sequence) else (0,) for shape in given)
+    if all(isinstance(n, int) for n in given):
+        shapes = (given,)
+    if not given or not all(isinstance(n, int) and n > 0 for shape in shapes for n in shape):
+        raise AttnzooError(f"cost: input_shape={input_shape!r} is not a tuple of sizes such as (3, 224, 224).")
+    return shapes
 
 
 def _without_data(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).to("meta")
 
 
-def _example(module: nn.Module, shape: Sequence[int]) -> Tensor:
+def _examples(module: nn.Module, shapes: Shapes) -> list[Tensor]:
     like = next(module.parameters(), torch.empty(0))
-    return torch.empty(tuple(shape), device="meta", dtype=like.dtype, requires_grad=True)
+    return [torch.empty(_BATCH, *shape, device="meta", dtype=like.dtype, requires_grad=True) for shape in shapes]
 
 
-def _count_macs(module: nn.Module, shape: Sequence[int]) -> int:
+def _count_macs(module: nn.Module, shapes: Shapes) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     # With a gradient wanted, attention takes no fused path that the counter does not know.
     with FlopCounterMode(display=False) as counter:
-        module(_example(module, shape))
+        module(*_examples(module, shapes))
     return int(counter.get_total_flops()) // 2
 
 
-def _count_saved_bytes(module: nn.Module, shape: Sequence[int]) -> int:
+def _count_saved_bytes(module: nn.Module, shapes: Shapes) -> int:
     own = {id(t) for t in [*module.parameters(), *module.buffers()]}
     kept: dict[int, Tensor] = {}  # storages, held so that none is counted twice under a reused address
 
@@ -90,23 +103,23 @@ def _count_saved_bytes(module: nn.Module, shape: Sequence[int]) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        output = module(_example(module, shape))
+        output = module(*_examples(module, shapes))
     del output
     return sum(x.numel() * x.element_size() for x in kept.values())
 
 
-def _time(module: nn.Module, input_shape: Sequence[int], repeats: int) -> float:
+def _time(module: nn.Module, shapes: Shapes, repeats: int) -> float:
     like = next(module.parameters(), torch.empty(0))
-    x = torch.randn(1, *input_shape, device=like.device, dtype=like.dtype)
+    inputs = [torch.randn(1, *shape, device=like.device, dtype=like.dtype) for shape in shapes]
     seconds = []
     with evaluating(module), torch.inference_mode():
         for _ in range(3):
-            module(x)
+            module(*inputs)
         for _ in range(repeats):
-            _wait(x.device)
+            _wait(like.device)
             start = time.perf_counter()
-            module(x)
-            _wait(x.device)
+            module(*inputs)
+            _wait(like.device)
             seconds.append(time.perf_counter() - start)
     return statistics.median(seconds) * 1e3
 
