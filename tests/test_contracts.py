@@ -19,8 +19,9 @@ ANY_CHANNELS = {  # whose mathematics needs no channel count
 
 def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(0)
-    module = attnzoo.create(name, **examples.arguments(name, size=SIZE)).eval()
-    return module, examples.inputs(name, size=SIZE)
+    size = examples.fitting(name, SIZE)
+    module = attnzoo.create(name, **examples.arguments(name, size=size)).eval()
+    return module, examples.inputs(name, size=size)
 
 
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -32,9 +32,10 @@ def test_gates_keep_little() -> None:
 
 @pytest.mark.parametrize("name", attnzoo.names())
 def test_every_module_has_a_cost_and_is_left_alone(name: str) -> None:
-    module = attnzoo.create(name, **examples.arguments(name, size=(7, 7))).train()
+    size = examples.fitting(name, (7, 7))
+    module = attnzoo.create(name, **examples.arguments(name, size=size)).train()
     state = {key: value.clone() for key, value in module.state_dict().items()}
-    cost = attnzoo.cost(module, examples.input_shapes(name, size=(7, 7)))
+    cost = attnzoo.cost(module, examples.input_shapes(name, size=size))
     assert cost.parameters == sum(p.numel() for p in module.parameters())
     assert cost.activation_bytes > 0
     assert module.training

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import CASES, TOLERANCE, Case
 from torch import nn
 
 import attnzoo
+from attnzoo.verify.vectors import TOLERANCE, VECTORS, Case, cases_of
 
+CASES = sorted(VECTORS.glob("*.safetensors"))
 by_case = pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 
 
@@ -27,7 +28,7 @@ def test_every_weight_matters(name: str) -> None:
 
     A module without parameters has its numbers scaled instead.
     """
-    cases = [Case.load(path) for path in CASES if path.stem.rpartition("-")[0] == name]
+    cases = [Case.load(path) for path in cases_of(name)]
     parameters = {key for case in cases for key, _ in case.build().named_parameters()}
     for key in parameters:
         errors = [case.error(_scale_parameter(case.build(), key)) for case in cases if _has(case, key)]

@@ -11,8 +11,9 @@ from attnzoo import examples
 @pytest.mark.parametrize("name", attnzoo.names())
 def test_every_module_shows_its_maps(name: str) -> None:
     torch.manual_seed(0)
-    module = attnzoo.create(name, **examples.arguments(name, size=(5, 6))).eval()
-    inputs = examples.inputs(name, size=(5, 6))
+    size = examples.fitting(name, (5, 6))
+    module = attnzoo.create(name, **examples.arguments(name, size=size)).eval()
+    inputs = examples.inputs(name, size=size)
     plain = module(*inputs)
     with attnzoo.record(module) as maps:
         recorded = module(*inputs)

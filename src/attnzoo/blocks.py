@@ -1,7 +1,10 @@
 """The vocabulary that modules share."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,17 +48,24 @@ class ConvNormAct(nn.Module):
 class BottleneckMLP(nn.Module):
     """Two linear layers with an activation between: the usual predictor of channel gates.
 
-    Shape: (B, channels) -> (B, channels), logits.
+    Shape: (B, channels) -> (B, out_channels), logits, unrounded by autocast; out_channels is channels by default.
     """
 
-    def __init__(self, channels: int, hidden: int, bias: bool, act_layer: Activation = nn.ReLU) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        bias: bool,
+        act_layer: Activation = nn.ReLU,
+        out_channels: int | None = None,
+    ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(channels, hidden, bias=bias)
         self.act = act_layer()
-        self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.fc2 = nn.Linear(hidden, channels if out_channels is None else out_channels, bias=bias)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(z)))
+        return precisely(self.fc2, self.act(precisely(self.fc1, z)))
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -107,3 +117,115 @@ def to_tokens(x: Tensor) -> Tensor:
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), the inverse of `to_tokens`."""
     return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def wide(x: Tensor) -> Tensor:
+    """The tensor in at least float32: for products and sums that leave float16's range."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def mean(x: Tensor, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
+    """The mean over some dimensions, taken and given in at least float32."""
+    return x.mean(dim=dim, keepdim=keepdim, dtype=torch.float32 if x.dtype.itemsize < 4 else None)
+
+
+def spatial_mean(x: Tensor, keepdim: bool = False) -> Tensor:
+    """The mean over H and W in at least float32: (B, C, H, W) -> (B, C), or (B, C, 1, 1) with keepdim."""
+    return mean(x, (2, 3), keepdim)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which tensors keep their precision; x only names the device."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def precisely(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer in its weights' precision even under autocast.
+
+    For logits, whose rounding a softmax amplifies, and for products of features, which may pass float16's range.
+    """
+    with without_autocast(x):
+        return layer(x.to(next(layer.parameters()).dtype))
+
+
+def depthwise(channels: int, kernel_size: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:
+    """One filter per channel, with bias, for an odd kernel: the map keeps its size."""
+    height, width = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+    padding = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
+    return nn.Conv2d(channels, channels, (height, width), padding=padding, dilation=dilation, groups=channels)
+
+
+class GatedProjection(nn.Module):
+    """x + proj_out(h * gating.gate(h)), h = gelu(proj_in(x)): the shell of the large-kernel attentions.
+
+    Args:
+        channels: of input and output.
+        gating: a module with a method `gate`, (B, channels, H, W) -> the same; its `reference_keys` are used.
+
+    Shape: (B, channels, H, W) -> the same.
+    """
+
+    def __init__(self, channels: int, gating: nn.Module) -> None:
+        super().__init__()
+        self.channels = channels
+        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.act = nn.GELU()
+        self.gating: Any = gating
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    @property
+    def reference_keys(self) -> dict[str, str]:
+        """The names that VAN, LSKNet and SegNeXt share, then those of the gating."""
+        unit = r"spatial_gating_unit\."
+        keys = {unit + theirs: f"gating.{ours}" for theirs, ours in self.gating.reference_keys.items()}
+        return {"proj_1": "proj_in", "proj_2": "proj_out", **keys}
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(precisely(self.proj_in, x))
+        return x + precisely(self.proj_out, wide(h) * self.gating.gate(h)).to(x.dtype)
+
+
+def covariance(x: Tensor) -> Tensor:
+    """The biased covariance of the rows, in at least float32: (B, C, N) -> (B, C, C)."""
+    with without_autocast(x):
+        deviation = wide(x) - wide(x).mean(dim=2, keepdim=True)
+        return deviation @ deviation.mT / x.shape[2]
+
+
+def averaging(starts: Tensor, ends: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """The matrix (n, size) whose row i averages the places from starts[i] to below ends[i]."""
+    places = torch.arange(size, device=starts.device)
+    inside = (places >= starts[:, None]) & (places < ends[:, None])
+    return inside.to(dtype) / (ends - starts).to(dtype)[:, None]
+
+
+def adaptive_averaging(x: Tensor, dim: int, cells: int) -> Tensor:
+    """The matrix (cells, size) of adaptive average pooling along a dimension of x, coarser or finer.
+
+    Products with it export for any size, which torch's own adaptive pooling does not.
+    """
+    size, i = x.shape[dim], torch.arange(cells, device=x.device)
+    return averaging(i * size // cells, ((i + 1) * size + cells - 1) // cells, size, x.dtype)
+
+
+def adaptive_avg_pool(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, height, width) in at least float32, with the windows of `nn.AdaptiveAvgPool2d`."""
+    x = wide(x)
+    with without_autocast(x):
+        return adaptive_averaging(x, 2, height) @ (x @ adaptive_averaging(x, 3, width).mT)
+
+
+NORMS: dict[str, Layer] = {"batch_norm": nn.BatchNorm2d}  # as a configuration file may call them
+
+
+def norm_of(layer: Layer | str | None) -> Layer | None:
+    """A normalisation, or the one that a name stands for."""
+    return NORMS[layer] if isinstance(layer, str) else layer
+
+
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
+    """(B, C, ...) -> the same: the channels of the groups dealt out in turn, as by a perfect shuffle."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)

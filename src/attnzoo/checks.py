@@ -3,14 +3,17 @@
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from attnzoo.errors import AttnzooError
+
+_T = TypeVar("_T")
 
 
 def check_types(module: str, make: type) -> None:
@@ -67,6 +70,13 @@ def probability(module: str, **values: float) -> None:
             raise AttnzooError(f"{module}: {name}={value!r} is no probability; use a number from 0 up to below 1.")
 
 
+def share(module: str, **values: float) -> None:
+    """Raise AttnzooError unless every value lies in [0, 1]."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise AttnzooError(f"{module}: {name}={value!r} is no share; use a number from 0 to 1.")
+
+
 def divisible(module: str, dividend: str, value: int, **divisors: int) -> None:
     """Raise AttnzooError unless every divisor divides `value`, the argument called `dividend`."""
     for name, divisor in divisors.items():
@@ -74,19 +84,19 @@ def divisible(module: str, dividend: str, value: int, **divisors: int) -> None:
             raise AttnzooError(f"{module}: {name}={divisor} does not divide {dividend}={value}.")
 
 
-def reduced(module: str, channels: int, reduction: int) -> int:
-    """Give channels // reduction, or raise AttnzooError where that leaves none."""
+def reduced(module: str, channels: int, reduction: int, of: str = "channels") -> int:
+    """Give channels // reduction, or raise AttnzooError where that leaves none; `of` says what is reduced."""
     positive(module, channels=channels, reduction=reduction)
     if channels < reduction:
-        raise AttnzooError(f"{module}: reduction={reduction} leaves no channels of {channels}; use at most {channels}.")
+        raise AttnzooError(f"{module}: reduction={reduction} leaves no {of} of {channels}; use at most {channels}.")
     return channels // reduction
 
 
-def choice(module: str, options: Collection[str], **values: str) -> None:
+def choice(module: str, options: Collection[str | int], **values: str | int) -> None:
     """Raise AttnzooError unless every value is one of the options."""
     for name, value in values.items():
-        if not isinstance(value, str) or value not in options:
-            raise AttnzooError(f"{module}: {name}={value!r} is unknown; use one of {', '.join(options)}.")
+        if not isinstance(value, str | int) or value not in options:
+            raise AttnzooError(f"{module}: {name}={value!r} is unknown; use one of {', '.join(map(str, options))}.")
 
 
 def sequence(module: str, length: int | None = None, least: int = 1, **values: Sequence[object]) -> None:
@@ -97,6 +107,14 @@ def sequence(module: str, length: int | None = None, least: int = 1, **values: S
             raise AttnzooError(f"{module}: {name}={value!r} is not a list or tuple of {wanted} items.")
         if len(value) < least or length not in (None, len(value)):
             raise AttnzooError(f"{module}: {name}={value!r} has {len(value)} items; give {wanted}.")
+
+
+def pair(module: str, name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, int]:
+    """Give the value of an argument as two integers of at least `least`; a single one stands for both."""
+    both = (value, value) if isinstance(value, int) else value
+    sequence(module, 2, 1, **{name: both})
+    at_least(module, least, **(items(**{name: both}) if both is value else {name: value}))
+    return both[0], both[1]
 
 
 def items(**values: Sequence[Any]) -> dict[str, Any]:
@@ -175,6 +193,137 @@ def batch_statistics(module: str, x: Tensor) -> None:
         )
 
 
+def fixed_size(module: str, x: Tensor, **size: Sequence[int]) -> None:
+    """Raise AttnzooError unless the map has the (height, width) that the argument of this name fixed."""
+    for name, (height, width) in size.items():
+        if x.shape[2] != height or x.shape[3] != width:
+            raise AttnzooError(
+                f"{module}: expected maps of {height} x {width}, got {_shape(x)}. The method fixes the size: "
+                f"build the module with {name}=({x.shape[2]}, {x.shape[3]})."
+            )
+
+
+def shaped(module: str, name: str, x: Tensor | None, sizes: Sequence[int | None]) -> Tensor:
+    """Give x, the input called `name`, or raise AttnzooError unless it is a floating-point tensor of these sizes.
+
+    A size of None is any.
+    """
+    whole = isinstance(x, Tensor) and x.is_floating_point() and x.dim() == len(sizes)
+    if isinstance(x, Tensor) and whole and all(n in (None, m) for n, m in zip(sizes, x.shape, strict=True)):
+        return x
+    wanted = f"{module}: expected {name} as ({', '.join('any' if n is None else str(n) for n in sizes)})"
+    if not isinstance(x, Tensor):
+        raise AttnzooError(f"{wanted}, got {type(x).__name__}. The module as built needs it.")
+    if not x.is_floating_point():
+        raise AttnzooError(f"{wanted} in floating point, got {x.dtype}. Convert it with {name}.float().")
+    raise AttnzooError(f"{wanted}, got {_shape(x)}. Pass the one that belongs to x, or build the module for it.")
+
+
+def larger_than_kernel(
+    module: str, x: Tensor, kernel_size: Sequence[int], dilation: Sequence[int], padding: Sequence[int]
+) -> None:
+    """Raise AttnzooError for a map that a convolution's kernel does not fit into, padding included."""
+    height, width = (d * (k - 1) + 1 - 2 * p for k, d, p in zip(kernel_size, dilation, padding, strict=True))
+    if x.shape[2] < height or x.shape[3] < width:
+        raise AttnzooError(f"{module}: expected maps of at least {height} x {width}, got {_shape(x)}.")
+
+
+def absent(module: str, **inputs: Tensor | None) -> None:
+    """Raise AttnzooError for an input that the module was not built for."""
+    for name, x in inputs.items():
+        if x is not None:
+            raise AttnzooError(f"{module}: expected no {name}, got one. Build the module for it, or leave it out.")
+
+
+def several_values(module: str, x: Tensor) -> None:
+    """Raise AttnzooError for a single map of a single pixel in training mode, which no BatchNorm can normalise."""
+    if x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        raise AttnzooError(
+            f"{module}: expected more than one value per channel in training mode, got {_shape(x)}: the method "
+            "normalises over the batch. Use a larger batch or map, or eval()."
+        )
+
+
+def between(module: str, least: int, most: int, **values: int) -> None:
+    """Raise AttnzooError unless every value is an integer from `least` to `most`."""
+    for name, value in values.items():
+        if value not in range(least, most + 1):
+            raise AttnzooError(f"{module}: {name}={value!r} is not an integer from {least} to {most}.")
+
+
+def equal(module: str, **values: int) -> None:
+    """Raise AttnzooError unless all values are the same."""
+    if len(set(values.values())) > 1:
+        given = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise AttnzooError(f"{module}: {given} differ, but the method needs them equal.")
+
+
+def pixels(module: str, x: Tensor, **count: int) -> None:
+    """Raise AttnzooError unless the map has as many pixels as the argument of this name fixed."""
+    for name, number in count.items():
+        if x.shape[2] * x.shape[3] != number:
+            raise AttnzooError(
+                f"{module}: expected maps of {number} pixels, got {_shape(x)}. The method fixes their number: "
+                f"build the module with {name}={x.shape[2] * x.shape[3]}."
+            )
+
+
+def some(module: str, **values: bool) -> None:
+    """Raise AttnzooError unless at least one of the values is True."""
+    if not any(values.values()):
+        raise AttnzooError(f"{module}: {' and '.join(f'{name}=False' for name in values)} leave nothing; turn one on.")
+
+
+def halved_groups(module: str, channels: int, groups: int) -> None:
+    """Raise AttnzooError unless groups of an even number of channels come out, naming the nearest that fits."""
+    if channels % 2:
+        raise AttnzooError(f"{module}: channels={channels} is odd, but every group is cut in half.")
+    if channels % (2 * groups):
+        fitting = max(g for g in range(1, min(groups, channels // 2) + 1) if channels % (2 * g) == 0)
+        raise AttnzooError(
+            f"{module}: 2 * groups={2 * groups} does not divide channels={channels}; use groups={fitting}."
+        )
+
+
+def at_least_size(module: str, x: Tensor, least: int) -> None:
+    """Raise AttnzooError unless both sides of the map are at least `least`."""
+    if x.shape[2] < least or x.shape[3] < least:
+        raise AttnzooError(
+            f"{module}: expected a map of at least {least} x {least}, got {_shape(x)}: the method shrinks it. "
+            "Use larger maps, or place the module at an earlier stage."
+        )
+
+
+def needed(module: str, name: str, value: _T | None, why: str) -> _T:
+    """Give the value of an argument, or raise AttnzooError where it is None, saying why it is needed."""
+    if value is None:
+        raise AttnzooError(f"{module}: {name}=None, but {why}.")
+    return value
+
+
+def same_length(module: str, x: Tensor, **length: int) -> None:
+    """Raise AttnzooError unless there are as many tokens as the argument of this name fixed."""
+    for name, value in length.items():
+        if x.shape[1] != value:
+            raise AttnzooError(
+                f"{module}: expected {value} tokens, got {_shape(x)}. The method fixes their number: "
+                f"build the module with {name}={x.shape[1]}."
+            )
+
+
+def head_widths(
+    module: str, channels: int, num_heads: int, key_dim: int | None, value_dim: int | None
+) -> tuple[int, int]:
+    """Give the widths of keys and values per head, channels // num_heads where None, or raise AttnzooError."""
+    positive(module, channels=channels, num_heads=num_heads)
+    if key_dim is None or value_dim is None:
+        divisible(module, "channels", channels, num_heads=num_heads)
+    key_dim = channels // num_heads if key_dim is None else key_dim
+    value_dim = channels // num_heads if value_dim is None else value_dim
+    positive(module, key_dim=key_dim, value_dim=value_dim)
+    return key_dim, value_dim
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: '; did you mean a, b?', or a full stop where none is near."""
     near = difflib.get_close_matches(str(word).lower(), list(known), n=3, cutoff=0.6)
@@ -186,7 +335,7 @@ def _fits(value: object, kind: Any) -> bool:
         return any(_fits(value, one) for one in get_args(kind))
     if kind is int or kind is float:
         numbers = int if kind is int else (int, float)
-        return isinstance(value, numbers) and not isinstance(value, bool)
+        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
     if get_origin(kind) is Sequence:
         return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
     if get_origin(kind) is Callable:
@@ -203,7 +352,7 @@ def _in_words(kind: Any) -> str:
         return f"a list or tuple, each item {_in_words(get_args(kind)[0])}"
     if get_origin(kind) is Callable:
         return "a callable such as a class"
-    words = {int: "an integer", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+    words = {int: "an integer", float: "a finite number", bool: "True or False", str: "a string", type(None): "None"}
     return words.get(kind, str(kind))
 
 

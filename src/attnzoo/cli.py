@@ -89,6 +89,32 @@ def cost(
 
 
 @app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Modules; none means all.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Draw 200 arguments and compile with Inductor.")] = False,
+    file: Annotated[Path | None, typer.Option("--json", help="Also write the cells to this file.")] = None,
+) -> None:
+    """Run the deployment matrix: every module through every gate."""
+    from attnzoo.lab.store import write_atomically
+    from attnzoo.verify import verify as run_checks
+
+    for name in names or []:
+        registry.card(name)
+    console = Console(highlight=False)
+    console.print(terminal.matrix_head())
+    matrix = run_checks(
+        *(names or []),
+        profile="full" if full else "quick",
+        told=lambda name, cells: console.print(terminal.matrix_row(name, cells)),
+    )
+    console.print(terminal.matrix_foot(matrix))
+    if file is not None:
+        write_atomically(file, json.dumps(matrix.as_json(), indent=1, ensure_ascii=False) + "\n")
+    if matrix.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(help="Modules that plug in; the plain backbone runs beside them.")],
     out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
@@ -127,9 +153,12 @@ def compare(
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Parse and run; give the exit status: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    """Parse and run; give the exit status.
+
+    0 is success, 1 a matrix with failures, 2 bad input (one line on stderr), 130 an interruption.
+    """
     try:
-        typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False)
+        status = typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; finished trials are kept, run the same command again to continue")
         return 130
@@ -139,7 +168,7 @@ def run(argv: list[str] | None = None) -> int:
     except typer.TyperException as error:
         _complain(error.format_message() or "no command given; see attnzoo --help")
         return 2
-    return 0
+    return status or 0
 
 
 def _complain(message: str) -> None:

@@ -12,6 +12,12 @@ from attnzoo import registry
 _CLASSES = 10
 
 
+def fitting(name: str, size: Sequence[int]) -> tuple[int, int]:
+    """The size, moved up by as much as the module's smallest map is above one pixel."""
+    more = registry.card(name).min_size - 1
+    return size[0] + more, size[1] + more
+
+
 def arguments(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> dict[str, Any]:
     """Constructor arguments for `channels`, with the map size where the module fixes it."""
     offered = {

@@ -57,6 +57,7 @@ class Card:
         inert: parameters (globs of their names) that cannot change the output, by the method's own design.
         not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
+        min_size: the least height and width that the method takes.
         inputs: shapes of forward's arguments where they are more than the contract's one, as in
             'B C H W': letters, numbers and products such as 2*H.
         frameworks: where the module exists.
@@ -82,8 +83,12 @@ class Card:
     inert: tuple[str, ...] = ()
     not_applicable: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] = field(default_factory=dict)
+    min_size: int = 1
     inputs: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ("torch",)
+
+
+_BY_CONTRACT: Final = {"tokens": {"channels-last": "tokens (B, N, C) have their channels last already"}}
 
 
 class _Entry(NamedTuple):
@@ -125,6 +130,7 @@ def register(
             year=paper.year,
             url=paper.url,
             plug_in=contract in ("feature", "tokens") if plug_in is None else plug_in,
+            not_applicable={**_BY_CONTRACT.get(contract, {}), **facts.pop("not_applicable", {})},
             **facts,
         )
         _REGISTRY[name] = _Entry(card, make)
@@ -161,6 +167,11 @@ def card(name: str) -> Card:
 def signature(name: str) -> inspect.Signature:
     """The constructor's arguments, without `self`."""
     return inspect.signature(_entry(name).make)
+
+
+def constructor(name: str) -> Callable[..., None]:
+    """The constructor itself."""
+    return _entry(name).make.__init__  # type: ignore[misc]
 
 
 def docstring(name: str) -> str:

@@ -13,6 +13,11 @@ from rich.text import Text
 from attnzoo import examples, registry
 from attnzoo.lab.cost import Cost, cost
 from attnzoo.registry import Card
+from attnzoo.verify.check import CHECKS
+from attnzoo.verify.matrix import Cell, Matrix
+
+_NAME = 26
+_SIGNS = {"pass": ("✓", "green"), "fail": ("✗", "bold red"), "not applicable": ("–", "dim")}
 
 
 def modules_table(cards: Iterable[Card]) -> Table:
@@ -60,6 +65,45 @@ def cost_table(cost: Cost) -> Table:
     return table
 
 
+def matrix_head() -> Group:
+    """Which check stands at which place of a row."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for group, checks in _groups():
+        table.add_row(group, ", ".join(checks))
+    names = Text(" " * _NAME + "  ".join(f"{group:<{len(checks)}}" for group, checks in _groups()), style="bold")
+    return Group(table, "", names)
+
+
+def matrix_row(name: str, cells: tuple[Cell, ...]) -> Group:
+    """One module: a sign per check, group by group, and a line per failure."""
+    by_check = {cell.check: cell for cell in cells}
+    row = Text(f"{name:<{_NAME}}")
+    for group, checks in _groups():
+        for check in checks:
+            row.append(*_SIGNS[by_check[check].status])
+        row.append(" " * (max(len(group) - len(checks), 0) + 2))
+    row.rstrip()
+    row.append(f" {sum(cell.seconds for cell in cells):5.0f}s", style="dim")
+    failures = [Text(f"  {cell.check}: {cell.note}", style="red") for cell in cells if cell.status == "fail"]
+    return Group(row, *failures)
+
+
+def matrix_foot(matrix: Matrix) -> Group:
+    """Totals, and the reasons of what is not applicable."""
+    reasons = [
+        Text(f"{sign} {name}: {cell.check}: {cell.note}", style="dim")
+        for name, cells in matrix.rows.items()
+        for cell in cells
+        if cell.status == "not applicable"
+        for sign in [_SIGNS[cell.status][0]]
+    ]
+    totals = ", ".join(f"{matrix.totals[status]} {status}" for status in _SIGNS)
+    share = matrix.totals["not applicable"] / max(sum(matrix.totals.values()), 1)
+    return Group("", *reasons, "", Text(f"{len(matrix.rows)} modules: {totals} ({share:.1%})", style="bold"))
+
+
 def usage(name: str) -> str:
     """A snippet that runs."""
     given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name).items())
@@ -89,6 +133,13 @@ def times(shapes: Iterable[Iterable[int]]) -> str:
 def default(value: Any) -> Any:
     """A default value as a reader would write it: itself, or the name of a class."""
     return getattr(value, "__name__", value)
+
+
+def _groups() -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for check in CHECKS.values():
+        groups.setdefault(check.group, []).append(check.name)
+    return list(groups.items())
 
 
 def _section(title: str, *parts: RenderableType) -> Group:

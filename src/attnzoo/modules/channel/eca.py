@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
+from attnzoo.blocks import spatial_mean, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -76,11 +77,12 @@ class ECA(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 1, 1)."""
-        means = x.mean(dim=(2, 3))  # (B, C)
+        means = spatial_mean(x).to(self.conv.weight.dtype)  # (B, C)
         if self.shared:
-            scores = self.conv(means[:, None])[:, 0]
+            with without_autocast(x):
+                scores = self.conv(means[:, None])[:, 0]
         else:
             size = self.conv.weight.shape[2]
             windows = F.pad(means, (size // 2, size // 2)).unfold(1, size, 1)  # (B, C, k)
             scores = (windows * self.conv.weight[:, 0]).sum(dim=2)
-        return scores.sigmoid()[:, :, None, None]
+        return scores.sigmoid()[:, :, None, None].to(x.dtype)

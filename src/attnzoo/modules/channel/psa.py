@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import BottleneckMLP
+from attnzoo.blocks import BottleneckMLP, spatial_mean
 from attnzoo.registry import Paper, register
 
 
@@ -101,5 +101,5 @@ class PSA(nn.Module):
 
     def gate(self, *quarters: Tensor) -> Tensor:
         """Four maps (B, q, H, W) -> their weights (B, 4, q), which sum to 1 over the branches."""
-        means = torch.stack([f.mean(dim=(2, 3)) for f in quarters], dim=1)  # (B, 4, q)
-        return self.scorer(means).sigmoid().softmax(dim=1)
+        means = torch.stack([spatial_mean(f) for f in quarters], dim=1)  # (B, 4, q)
+        return self.scorer(means).sigmoid().softmax(dim=1).to(quarters[0].dtype)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import Activation, BottleneckMLP
+from attnzoo.blocks import Activation, BottleneckMLP, spatial_mean
 from attnzoo.registry import Paper, register
 
 
@@ -73,5 +73,4 @@ class SE(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 1, 1)."""
-        means = x.mean(dim=(2, 3))  # (B, C)
-        return self.gate_act(self.mlp(means))[:, :, None, None]
+        return self.gate_act(self.mlp(spatial_mean(x)))[:, :, None, None].to(x.dtype)

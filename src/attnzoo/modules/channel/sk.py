@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import Activation, ConvNormAct, Layer
+from attnzoo.blocks import Activation, ConvNormAct, Layer, spatial_mean, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -130,6 +130,7 @@ class SK(nn.Module):
 
     def gate(self, *maps: Tensor) -> Tensor:
         """The branches' maps (B, C, H, W) -> their weights (B, branches, C), which sum to 1 over the branches."""
-        means = torch.stack([u.mean(dim=(2, 3), keepdim=True) for u in maps]).sum(dim=0)  # (B, C, 1, 1)
-        logits = self.select(self.reduce(means))  # (B, branches * C, 1, 1)
-        return logits.flatten(1).unflatten(1, (len(maps), -1)).softmax(dim=1)
+        means = torch.stack([spatial_mean(u, keepdim=True) for u in maps]).sum(dim=0)  # (B, C, 1, 1)
+        with without_autocast(means):
+            logits = self.select(self.reduce(means.to(self.select.weight.dtype)))  # (B, branches * C, 1, 1)
+        return logits.flatten(1).unflatten(1, (len(maps), -1)).softmax(dim=1).to(maps[0].dtype)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import BottleneckMLP
+from attnzoo.blocks import BottleneckMLP, mean, spatial_mean, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {  # (B, C, H, W) -> (B, C)
-    "avg": lambda x: x.mean(dim=(2, 3)),
+    "avg": spatial_mean,
     "max": lambda x: x.amax(dim=(2, 3)),
-    "lp": lambda x: torch.linalg.vector_norm(x, dim=(2, 3)),
-    "lse": lambda x: x.logsumexp(dim=(2, 3)),
+    "lp": lambda x: torch.linalg.vector_norm(wide(x), dim=(2, 3)),
+    "lse": lambda x: wide(x).logsumexp(dim=(2, 3)),
 }
 
 
@@ -103,8 +103,8 @@ class ChannelGate(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 1, 1)."""
-        pooled = torch.stack([_POOLS[name](x) for name in self.pool_types])  # (poolings, B, C)
-        return self.mlp(pooled).sum(dim=0).sigmoid()[:, :, None, None]
+        pooled = torch.stack([_POOLS[name](x).to(self.mlp.fc1.weight.dtype) for name in self.pool_types])
+        return self.mlp(pooled).sum(dim=0).sigmoid()[:, :, None, None].to(x.dtype)  # pooled as (poolings, B, C)
 
 
 class SpatialGate(nn.Module):
@@ -120,5 +120,7 @@ class SpatialGate(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 1, H, W)."""
-        pooled = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)
-        return self.norm(self.conv(pooled)).sigmoid()
+        pooled = torch.cat([x.amax(dim=1, keepdim=True), mean(x, 1, keepdim=True)], dim=1)
+        with without_autocast(x):
+            logits = self.norm(self.conv(pooled.to(self.conv.weight.dtype)))
+        return logits.sigmoid().to(x.dtype)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import Activation, ConvNormAct, Layer
+from attnzoo.blocks import Activation, ConvNormAct, Layer, mean, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -76,6 +76,8 @@ class CoordAttention(nn.Module):
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), the product of a column of row gates and a row of column gates."""
         height, width = x.shape[2:]
-        strips = torch.cat([x.mean(dim=3), x.mean(dim=2)], dim=2)[..., None]  # (B, C, H + W, 1)
-        rows, columns = self.encode(strips).split([height, width], dim=2)
-        return self.conv_h(rows).sigmoid() * self.conv_w(columns).sigmoid().transpose(2, 3)
+        strips = torch.cat([mean(x, 3), mean(x, 2)], dim=2)[..., None]  # (B, C, H + W, 1)
+        with without_autocast(x):
+            rows, columns = self.encode(strips.to(self.conv_h.weight.dtype)).split([height, width], dim=2)
+            rows, columns = self.conv_h(rows).sigmoid(), self.conv_w(columns).sigmoid().transpose(2, 3)
+        return rows.to(x.dtype) * columns.to(x.dtype)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from attnzoo import checks
+from attnzoo.blocks import spatial_mean, wide
 from attnzoo.registry import Paper, register
 
 
@@ -56,8 +57,7 @@ class SimAM(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        wide = x.float() if x.dtype.itemsize < 4 else x
-        deviation = (wide - wide.mean(dim=(2, 3), keepdim=True)).square()
+        deviation = (wide(x) - spatial_mean(x, keepdim=True)).square()
         variance = deviation.sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
         return (deviation / (4 * (variance + self.e_lambda)) + 0.5).sigmoid().to(x.dtype)
 

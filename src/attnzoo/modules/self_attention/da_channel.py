@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
+from attnzoo.blocks import wide, without_autocast
 from attnzoo.modules.self_attention.da_position import DANET
 from attnzoo.registry import register
 
@@ -47,10 +48,11 @@ class DAChannel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("da_channel", x)
-        mixed = self.attention(x)[:, 0] @ x.flatten(2)  # (B, C, H W)
-        return torch.addcmul(x, self.gamma, mixed.view_as(x))
+        mixed = self.attention(x)[:, 0].to(x.dtype) @ x.flatten(2)  # (B, C, H W)
+        return torch.addcmul(x, self.gamma.to(x.dtype), mixed.view_as(x).to(x.dtype))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map between the channels (B, 1, C, C)."""
-        rows = x.flatten(2)  # (B, C, H W)
-        return (-(rows @ rows.transpose(1, 2))).softmax(dim=-1)[:, None]
+        rows = wide(x).flatten(2)  # (B, C, H W)
+        with without_autocast(x):
+            return (-(rows @ rows.transpose(1, 2))).softmax(dim=-1)[:, None]

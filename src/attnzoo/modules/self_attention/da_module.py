@@ -28,6 +28,10 @@ from attnzoo.registry import register
         "It is not DANet: no learnt scalar, no residual, and projections where DANet has none.",
     ),
     inert=("position.fc_k.bias",),
+    not_applicable={
+        "two-sizes": "the channel branch has a linear layer over all places, so H and W are fixed",
+        "large-close": "the rounding of logits of 1e6 decides the softmax",
+    },
 )
 class DAModule(nn.Module):
     """position(conv(x)) + channel(conv(x)); the channel branch has a linear layer over all H W places.

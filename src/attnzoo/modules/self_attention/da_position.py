@@ -61,7 +61,7 @@ class DAPosition(nn.Module):
         checks.nchw("da_position", x, self.channels)
         q, k, v = (to_tokens(conv(x))[:, None] for conv in (self.query_conv, self.key_conv, self.value_conv))
         y = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # (B, 1, H W, C)
-        return torch.addcmul(x, self.gamma, to_map(y[:, 0], *x.shape[2:]))
+        return torch.addcmul(x, self.gamma.to(x.dtype), to_map(y[:, 0], *x.shape[2:]).to(x.dtype))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map (B, 1, H W, H W)."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct
+from attnzoo.blocks import ConvNormAct, precisely, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -69,11 +69,13 @@ class ExternalAttention(nn.Module):
         checks.nchw("external_attention", x, self.channels)
         slots = self.attention(x)[:, 0].transpose(1, 2)  # (B, k, H W)
         y = (self.memory_value.weight @ slots).view_as(x)
-        return (self.conv2(y) + x).relu()
+        return (self.conv2(y).to(x.dtype) + x).relu()
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map from places to slots (B, 1, H W, k)."""
-        logits = self.memory_key.weight @ self.conv1(x).flatten(2)  # (B, k, H W)
+        places = precisely(self.conv1, x).flatten(2)
+        with without_autocast(x):
+            logits = self.memory_key.weight @ places  # (B, k, H W)
         over_places = logits.softmax(dim=2)
         doubly = over_places / (over_places.sum(dim=1, keepdim=True) + 1e-9)
         return doubly.transpose(1, 2)[:, None]

@@ -33,6 +33,7 @@ TRANSFORMER = Paper(
         "The source initialises with a normal of 0.001, nearly uniform attention; here torch's default holds.",
     ),
     inert=("fc_k.bias",),
+    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
 )
 class SelfAttention(nn.Module):
     """fc_o(concat over heads of softmax(q k^T / sqrt(dk)) v); no residual, no normalisation.

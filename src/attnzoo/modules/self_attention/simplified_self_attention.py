@@ -22,6 +22,7 @@ from attnzoo.registry import register
     reported="No figures of its own.",
     differences=("Known from one popular collection; no paper describes it on its own.",),
     example={"num_heads": 4},
+    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
 )
 class SimplifiedSelfAttention(nn.Module):
     """fc_o(concat over heads of softmax(q k^T / sqrt(d)) v), q, k and v slices of the inputs themselves.

@@ -1,0 +1,54 @@
+"""What a check is, and the list of all of them, in the order of the matrix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from attnzoo.verify.subject import Subject
+
+Profile = Literal["quick", "full"]
+
+
+class Failure(Exception):
+    """A check found something wrong: one sentence."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One column of the matrix.
+
+    Attributes:
+        name: also the key under which a card says that it is not applicable, and why.
+        group: the file it stands in.
+        question: what it asks, a line.
+        run: raises `Failure`, or whatever the module raised, if the answer is no.
+    """
+
+    name: str
+    group: str
+    question: str
+    run: Callable[[Subject, Profile], None]
+
+
+CHECKS: dict[str, Check] = {}  # filled by the files of the groups
+GROUPS: Final = ("faithful", "shapes", "numbers", "graphs", "life", "arguments")
+
+
+def check(name: str) -> Callable[[Callable[[Subject, Profile], None]], Callable[[Subject, Profile], None]]:
+    """Enter the decorated function into the matrix; its docstring's first line is the question."""
+
+    def enter(run: Callable[[Subject, Profile], None]) -> Callable[[Subject, Profile], None]:
+        group = run.__module__.rsplit(".", 1)[-1]
+        CHECKS[name] = Check(name, group, (run.__doc__ or "").splitlines()[0], run)
+        in_order = sorted(CHECKS.values(), key=lambda one: GROUPS.index(one.group))
+        CHECKS.clear()
+        CHECKS.update({one.name: one for one in in_order})
+        return run
+
+    return enter
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raise Failure with that sentence unless it holds."""
+    if not holds:
+        raise Failure(otherwise)

@@ -1,0 +1,89 @@
+"""Does it compute what it should, with parameters that are all there and all used?"""
+
+from fnmatch import fnmatch
+
+import torch
+from torch import Tensor
+
+from attnzoo import examples
+from attnzoo.verify.check import Failure, Profile, check, require
+from attnzoo.verify.subject import Subject, backward, error, outputs_of
+from attnzoo.verify.vectors import TOLERANCE, VECTORS, Case, cases_of
+
+
+@check("vectors")
+def vectors(subject: Subject, profile: Profile) -> None:
+    """Does it equal the authors' code, outputs and input gradients, in every stored vector?"""
+    require(VECTORS.is_dir(), "no vectors here: run in a clone of the repository")
+    paths = cases_of(subject.name)
+    require(bool(paths), "it has no vector")
+    for path in paths:
+        case = Case.load(path)
+        module = case.build()
+        count = sum(p.numel() for p in module.parameters())
+        require(count == case.parameters, f"{path.stem}: {count} parameters, the authors have {case.parameters}")
+        worst = case.error(module)
+        require(worst <= TOLERANCE, f"{path.stem}: {worst:.1e} off")
+
+
+@check("gradcheck")
+def gradcheck(subject: Subject, profile: Profile) -> None:
+    """Do analytic and numeric gradients agree in float64?"""
+    size = examples.fitting(subject.name, (3, 4))
+    module = subject.build(size).double()
+    inputs = tuple(x.double().requires_grad_() for x in subject.inputs(2, size))
+    parameters = tuple(module.parameters())
+
+    def run(*given: Tensor) -> tuple[Tensor, ...]:
+        return tuple(out for out in outputs_of(module(*given[: len(inputs)])) if out.requires_grad)
+
+    torch.manual_seed(0)
+    torch.autograd.gradcheck(run, (*inputs, *parameters), fast_mode=profile == "quick" or len(parameters) > 0)
+
+
+@check("parameters")
+def parameters(subject: Subject, profile: Profile) -> None:
+    """Is every parameter registered, used, and reached by a gradient?"""
+    module = subject.build().train()
+    hidden = [
+        f"{path}.{name}".lstrip(".")
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        for item in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(item, Tensor | torch.nn.Module)
+    ]
+    require(not hidden, f"{', '.join(hidden)} are not registered, and so not trained, saved or moved")
+    backward(module(*subject.inputs(4)))
+    unused = [name for name, p in module.named_parameters() if p.grad is None]
+    require(not unused, f"{', '.join(unused)} are not used")
+    still = [
+        name
+        for name, p in module.named_parameters()
+        if not any(fnmatch(name, glob) for glob in subject.card.inert) and not (p.grad.abs() > 0).any()  # type: ignore[union-attr]
+    ]
+    require(not still, f"no gradient reaches {', '.join(still)}")
+
+
+@check("input-unchanged")
+def input_unchanged(subject: Subject, profile: Profile) -> None:
+    """Is the input left as it was, forward and backward, in both modes?"""
+    for training in (False, True):
+        inputs = subject.inputs(4)
+        before = [x.clone() for x in inputs]
+        held = [x.requires_grad_() * 1 for x in inputs]  # not leaves, so that in-place writes are possible
+        backward(subject.build().train(training)(*held))
+        same = all(torch.equal(x, was) for x, was in zip([*inputs, *held], [*before, *before], strict=True))
+        require(same, f"the input changes in {'training' if training else 'eval'} mode")
+
+
+@check("batch-independent")
+def batch_independent(subject: Subject, profile: Profile) -> None:
+    """Is a sample's output the same whatever else is in the batch, in eval mode?"""
+    module, inputs = subject.build().double(), tuple(x.double() for x in subject.inputs(3))
+    together = outputs_of(module(*inputs))
+    for i in range(3):
+        alone = outputs_of(module(*(x[i : i + 1] for x in inputs)))
+        if any(out.shape[:1] != (3,) for out in together):
+            raise Failure("an output has no batch dimension")
+        worst = error(alone, [out[i : i + 1] for out in together])
+        require(worst < 1e-10, f"sample {i} changes by {worst:.1e} with its company")

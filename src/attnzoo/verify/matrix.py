@@ -1,0 +1,106 @@
+"""Running the checks: modules down, checks across."""
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import torch
+
+from attnzoo import registry
+from attnzoo.verify.check import CHECKS, Check, Failure, Profile
+from attnzoo.verify.subject import Subject
+
+Status = Literal["pass", "fail", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The answer of one check for one module; `note` says what failed, or why it is not applicable."""
+
+    check: str
+    status: Status
+    note: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The cells of some modules, by name, in the order of the checks."""
+
+    rows: dict[str, tuple[Cell, ...]]
+    profile: Profile
+
+    @property
+    def totals(self) -> Counter[str]:
+        """How many cells have each status."""
+        return Counter(cell.status for cells in self.rows.values() for cell in cells)
+
+    @property
+    def failures(self) -> list[str]:
+        """A line per failure."""
+        return [
+            f"{name}: {c.check}: {c.note}" for name, cells in self.rows.items() for c in cells if c.status == "fail"
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Cells and totals, with device, versions and date."""
+        return {
+            "profile": self.profile,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "device": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "checks": {name: {"group": check.group, "question": check.question} for name, check in CHECKS.items()},
+            "totals": dict(self.totals),
+            "modules": {name: [asdict(cell) for cell in cells] for name, cells in self.rows.items()},
+        }
+
+
+def verify(
+    *names: str, profile: Profile = "quick", told: Callable[[str, tuple[Cell, ...]], None] | None = None
+) -> Matrix:
+    """Run every check on the named modules, or on all of them.
+
+    Args:
+        names: of modules; none means all.
+        profile: 'quick' takes seconds a module, 'full' draws more arguments and compiles with Inductor.
+        told: called with each module's name and cells as soon as they are there.
+
+    Raises:
+        AttnzooError: a name is unknown.
+    """
+    for name in names:
+        registry.card(name)
+    rows = {}
+    for name in names or registry.names():
+        subject = Subject(name)
+        rows[name] = tuple(_answer(check, subject, profile) for check in CHECKS.values())
+        if told:
+            told(name, rows[name])
+    return Matrix(rows, profile)
+
+
+def unknown_exceptions(names: Iterable[str]) -> list[str]:
+    """Reasons in cards that belong to no check."""
+    return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in CHECKS]
+
+
+def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:
+    reason = subject.card.not_applicable.get(check.name)
+    if reason:
+        return Cell(check.name, "not applicable", reason, 0.0)
+    start = time.perf_counter()
+    try:
+        check.run(subject, profile)
+        status, note = "pass", ""
+    except Failure as failure:
+        status, note = "fail", str(failure)
+    except Exception as error:
+        status, note = "fail", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return Cell(check.name, status, note, round(time.perf_counter() - start, 3))  # type: ignore[arg-type]

@@ -1,0 +1,92 @@
+"""Do the numbers hold in half precision, for extreme inputs, and from run to run?"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from attnzoo.verify.check import Profile, check, require
+from attnzoo.verify.subject import Subject, backward, error, finite, outputs_of
+
+HALVES = (torch.bfloat16, torch.float16)
+TOLERANCE = 2e-2  # of the largest value: what half precision leaves
+
+
+@check("autocast-bfloat16")
+def autocast_bfloat16(subject: Subject, profile: Profile) -> None:
+    """Does autocast to bfloat16 stay within 2e-2 of float32, on inputs of either dtype?"""
+    _autocast_holds(subject, torch.bfloat16, subject.inputs())
+
+
+@check("autocast-float16")
+def autocast_float16(subject: Subject, profile: Profile) -> None:
+    """Does autocast to float16 stay within 2e-2 of float32, on inputs of either dtype?"""
+    _autocast_holds(subject, torch.float16, subject.inputs())
+
+
+@check("large-finite")
+def large_finite(subject: Subject, profile: Profile) -> None:
+    """Do inputs a thousand times larger stay finite, in float32 and both autocasts?"""
+    inputs = tuple(x * 1e3 for x in subject.inputs())
+    require(finite(subject.build()(*inputs)), "not finite in float32")
+    for dtype in HALVES:
+        for given in _either(inputs, dtype):
+            require(finite(_autocast(subject, dtype, given)), f"not finite under autocast to {dtype}")
+
+
+@check("large-close")
+def large_close(subject: Subject, profile: Profile) -> None:
+    """Do inputs a thousand times larger keep autocast within 2e-2 of float32?"""
+    for dtype in HALVES:
+        _autocast_holds(subject, dtype, tuple(x * 1e3 for x in subject.inputs()))
+
+
+@check("constant-inputs")
+def constant_inputs(subject: Subject, profile: Profile) -> None:
+    """Do constant inputs, zero included, give finite outputs and gradients, and hold under autocast?"""
+    for value in (0.0, 0.5):
+        inputs = tuple(torch.full_like(x, value) for x in subject.inputs())
+        leaves = tuple(x.clone().requires_grad_() for x in inputs)
+        result = subject.build()(*leaves)
+        require(finite(result), f"not finite for all {value}")
+        backward(result)
+        require(finite([x.grad for x in leaves if x.grad is not None]), f"the gradient is not finite for all {value}")
+        for dtype in HALVES:
+            _autocast_holds(subject, dtype, inputs)
+
+
+@check("deterministic")
+def deterministic(subject: Subject, profile: Profile) -> None:
+    """Do two runs under torch's deterministic algorithms agree to the bit, gradients too?"""
+    torch.use_deterministic_algorithms(True)
+    runs = []
+    for _ in range(2):
+        module, inputs = subject.build(), tuple(x.requires_grad_() for x in subject.inputs())
+        result = outputs_of(module(*inputs))
+        backward(result)
+        runs.append([*result, *(x.grad for x in inputs if x.grad is not None), *(p.grad for p in module.parameters())])
+    same = all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+    require(same, "two runs differ")
+
+
+def _autocast_holds(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, ...]) -> None:
+    for given in _either(inputs, dtype):
+        wanted = subject.build()(*(x.float() for x in given))
+        found = outputs_of(_autocast(subject, dtype, given))
+        require(finite(found), f"not finite under autocast to {dtype}")
+        worst = error(found, wanted)
+        require(worst <= TOLERANCE, f"{worst:.1e} off under autocast to {dtype} for {given[0].dtype} inputs")
+        if subject.card.contract in ("feature", "tokens"):
+            allowed = (given[0].dtype, dtype)  # torch's own layers hand on autocast's dtype
+            require(found[0].dtype in allowed, f"gives {found[0].dtype} for {given[0].dtype} under autocast")
+
+
+def _either(inputs: tuple[Tensor, ...], dtype: torch.dtype) -> Iterator[tuple[Tensor, ...]]:
+    """The inputs in float32, and as a layer before would hand them over under autocast."""
+    yield inputs
+    yield tuple(x.to(dtype) for x in inputs)
+
+
+def _autocast(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, ...]) -> object:
+    with torch.autocast("cpu", dtype=dtype), torch.no_grad():
+        return subject.build()(*inputs)

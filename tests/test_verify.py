@@ -1,0 +1,87 @@
+"""Does every module pass the deployment matrix, and does the matrix notice what is wrong?"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import attnzoo
+from attnzoo import cli, registry
+from attnzoo.verify import CHECKS, unknown_exceptions, verify
+
+
+@pytest.mark.parametrize("name", attnzoo.names())
+def test_matrix(name: str) -> None:
+    matrix = verify(name)
+    assert not matrix.failures
+    assert [cell.check for cell in matrix.rows[name]] == list(CHECKS)
+
+
+def test_exceptions_in_cards_belong_to_checks() -> None:
+    assert not unknown_exceptions(attnzoo.names())
+
+
+def test_little_is_not_applicable() -> None:
+    excused = sum(len(attnzoo.card(name).not_applicable) for name in attnzoo.names())
+    assert excused < 0.05 * len(attnzoo.names()) * len(CHECKS)
+
+
+class Careless(nn.Module):
+    """Wrong in most ways that a module can be."""
+
+    __module__ = "package.channel.careless"
+
+    def __init__(self, channels: int, mode: str = "a") -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.unused = nn.Parameter(torch.ones(1))
+        self.hidden = [nn.Linear(channels, channels)]
+        self.table = torch.zeros(7, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.mul_(self.weight[:, None, None])
+        if x.sum() > 0:
+            x = x * 2
+        return (x - x.mean(dim=0)).exp() + self.hidden[0].weight.sum() + self.table
+
+
+def test_the_matrix_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    facts = dict.fromkeys(("title", "source", "source_license", "summary", "summary_zh", "placement", "reported"), "x")
+    paper = attnzoo.Paper("a", "b", "c", 2020, "https://example.org")
+    attnzoo.register("careless", paper=paper, contract="feature", differences=(), **facts)(Careless)
+    failed = {cell.check for cell in verify("careless").rows["careless"] if cell.status == "fail"}
+    assert failed >= {
+        "vectors",
+        "parameters",
+        "input-unchanged",
+        "batch-independent",
+        "odd-sizes",
+        "two-sizes",
+        "large-finite",
+        "compile",
+        "export",
+        "onnx",
+        "vmap",
+        "meta",
+        "ddp",
+        "invalid-arguments",
+    }
+
+
+def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "matrix.json"
+    assert cli.run(["verify", "simam", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert f"1 modules: {len(CHECKS)} pass, 0 fail, 0 not applicable" in printed
+    told = json.loads(file.read_text())
+    assert told["totals"] == {"pass": len(CHECKS)}
+    assert told["torch"] == torch.__version__
+    assert {cell["status"] for cell in told["modules"]["simam"]} == {"pass"}
+
+
+def test_command_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["verify", "simmam"]) == 2
+    assert "did you mean simam" in capsys.readouterr().err
