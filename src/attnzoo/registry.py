@@ -54,6 +54,8 @@ class Card:
         reported: headline figures of the authors, with their setting.
         differences: how other implementations, or paper and code, differ from this one.
         plug_in: whether the module, built for C channels, returns its input's shape and dtype.
+        carries: forward takes more than x and gives more than a map: (x, *carried) -> (y, *carried), handed on
+            from block to block, see `attnzoo.insert`.
         inert: parameters (globs of their names) that cannot change the output, by the method's own design.
         not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
@@ -80,6 +82,7 @@ class Card:
     reported: str
     differences: tuple[str, ...]
     plug_in: bool
+    carries: bool = False
     inert: tuple[str, ...] = ()
     not_applicable: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """insert and remove: modules after any submodule of any model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from attnzoo import registry
 from attnzoo.errors import AttnzooError
+from attnzoo.surgery.chain import Link, Memory, check_once, stages
 from attnzoo.surgery.plug import CHILD, Plug, attach, detach
 from attnzoo.surgery.probe import Seen, probe
 from attnzoo.surgery.sites import At, Site, find, host_of
@@ -37,6 +39,8 @@ def insert(
     at: At,
     identity: bool = True,
     example_input: Any = None,
+    share: str | None = None,
+    connect: bool = False,
     **arguments: Any,
 ) -> Report:
     """Plug one module of the registry in after every matching submodule, in place.
@@ -54,6 +58,9 @@ def insert(
             outputs do not change at first. False puts the module there as published.
         example_input: what the model takes: a tensor, a tuple of arguments or a dict of named ones. None makes
             one image of the size the model states (timm) or 224 x 224.
+        share: 'stage' lets all sites of a stage (in running order, with equal channels) share one module that
+            hands its state on from block to block, as `dia` does.
+        connect: give each site a module of its own that hands a message on to the next, as `dca` does.
         **arguments: of the module; its channels are filled in.
 
     Returns:
@@ -64,26 +71,31 @@ def insert(
             an argument is wrong, or the model does not run on the input. The model is then as it was.
     """
     card = registry.card(name)
-    if not card.plug_in:
+    _check_carrying(card, share, connect)
+    if not card.plug_in and not card.carries:
         raise AttnzooError(
             f"{name}: does not plug in, its contract is {card.contract!r}; see attnzoo.names(plug_in=True)."
         )
     wanted = "tokens" if card.contract == "tokens" else "feature"
     places: list[Site] = []
-    plugs: list[Plug] = []
-    for site, seen in find(model, at, example_input):
+    given: list[Seen] = []
+    for site, seen in sorted(find(model, at, example_input), key=lambda found: found[1].order if found[1] else -1):
         if isinstance(site, str) or seen is None:
             raise AttnzooError(f"{name}: cannot go there: {site}.")
         if site.contract != wanted:
             raise AttnzooError(
                 f"{name}: takes {_SHAPES[wanted]}, but {site.path} gives {_SHAPES[site.contract]}, {seen.shape}."
             )
-        module = registry.create(name, **{**_given_by(site, name), **arguments})
         places.append(site)
-        plugs.append(_settle(Plug(name, module, identity), seen, model.get_submodule(site.path)))
+        given.append(seen)
+    if card.carries:
+        plugs = _chain(name, places, identity, share, arguments)
+    else:
+        plugs = [Plug(name, registry.create(name, **{**_given_by(s, name), **arguments}), identity) for s in places]
+    for plug, seen, site in zip(plugs, given, places, strict=True):
+        _settle(plug, seen, model.get_submodule(site.path))
     _attach_all(model, name, places, plugs, example_input)
-    counts = tuple(sum(p.numel() for p in plug.parameters()) for plug in plugs)
-    return Report(name, tuple(places), counts)
+    return Report(name, tuple(places), tuple(_new_parameters(plugs)))
 
 
 def remove(model: nn.Module) -> None:
@@ -102,6 +114,45 @@ def remove(model: nn.Module) -> None:
 _SHAPES = {"feature": "maps (B, C, H, W)", "tokens": "tokens (B, N, C)"}
 
 
+def _check_carrying(card: registry.Card, share: str | None, connect: bool) -> None:
+    if share not in (None, "stage"):
+        raise AttnzooError(f"{card.name}: share={share!r} is unknown; use 'stage'.")
+    if card.carries and (share is None) == (connect is False):
+        raise AttnzooError(
+            f"{card.name}: hands something on from block to block; give either share='stage' (one module a stage) "
+            "or connect=True (one module a block)."
+        )
+    if not card.carries and (share or connect):
+        able = ", ".join(name for name in registry.names() if registry.card(name).carries)
+        raise AttnzooError(
+            f"{card.name}: hands nothing on from block to block, as share= and connect= need; {able} do."
+        )
+
+
+def _chain(name: str, places: list[Site], identity: bool, share: str | None, arguments: dict[str, Any]) -> list[Plug]:
+    """Links in running order: a chain a stage with one module, or one chain with a module a site."""
+    check_once(name, places)
+    plugs: list[Plug] = []
+    takes_width = "prev_channels" in registry.signature(name).parameters
+    for run in stages(places) if share else [list(range(len(places)))]:
+        memory, module = Memory(), None
+        for i in run:
+            if module is None or not share:
+                width = {"prev_channels": places[i - 1].channels} if takes_width and i > run[0] else {}
+                module = registry.create(name, **{**_given_by(places[i], name), **width, **arguments})
+            plugs.append(Link(name, module, identity, memory, first=i == run[0], last=i == run[-1]))
+    return plugs
+
+
+def _new_parameters(plugs: list[Plug]) -> Iterator[int]:
+    """How many parameters each plug adds to those of the plugs before it."""
+    known: set[int] = set()
+    for plug in plugs:
+        new = {id(p): p.numel() for p in plug.parameters() if id(p) not in known}
+        known |= set(new)
+        yield sum(new.values())
+
+
 def _given_by(site: Site, name: str) -> dict[str, Any]:
     """The arguments that the site itself settles, of those the module has."""
     offered = {"channels": site.channels, "in_channels": site.channels}
@@ -111,12 +162,12 @@ def _given_by(site: Site, name: str) -> dict[str, Any]:
     return {key: value for key, value in offered.items() if key in known}
 
 
-def _settle(plug: Plug, seen: Seen, host: nn.Module) -> Plug:
+def _settle(plug: Plug, seen: Seen, host: nn.Module) -> None:
     """Bring the plug to its host's device, dtype and mode."""
     if seen.tensor is not None:
         like = next(host.parameters(), seen.tensor)
         plug.to(device=like.device, dtype=like.dtype)
-    return plug.train(host.training)
+    plug.train(host.training)
 
 
 def _attach_all(model: nn.Module, name: str, places: list[Site], plugs: list[Plug], example_input: Any) -> None:

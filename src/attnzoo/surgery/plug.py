@@ -29,8 +29,12 @@ class Plug(nn.Module):
         self.register_parameter("alpha", nn.Parameter(torch.zeros(1)) if identity else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.module(x)
+        y = self.run(x)
         return y if self.alpha is None else x + self.alpha.to(x.dtype) * (y - x)
+
+    def run(self, x: Tensor) -> Tensor:
+        """What the module makes of x."""
+        return self.module(x)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Keep the present weights where a checkpoint knows nothing of this plug, as the pretrained one does."""

@@ -16,6 +16,7 @@ class Seen:
 
     Attributes:
         shape: of its output, None where that is not one tensor.
+        order: its place among all submodules, by when it first finished.
         calls: how often it ran.
         channels_last: a 4-D output has its channels in the last dimension.
         steady: every call put out the same number of channels.
@@ -23,6 +24,7 @@ class Seen:
     """
 
     shape: tuple[int, ...] | None
+    order: int
     calls: int
     channels_last: bool
     steady: bool
@@ -51,9 +53,10 @@ def probe(model: nn.Module, example_input: Any = None) -> dict[str, Seen]:
         if next(module.children(), None) is None:
             last_leaf[:] = [module]
         path = paths[module]
-        now = _see(output, last_leaf[0] if last_leaf else module)
+        now = _see(output, last_leaf[0] if last_leaf else module, order=len(seen))
         before = seen.get(path)
         if before is not None:
+            now.order = before.order
             now.calls = before.calls + 1
             now.steady = before.steady and _channels(now) == _channels(before)
         seen[path] = now
@@ -90,12 +93,12 @@ def _guess(model: nn.Module) -> Tensor:
     return torch.ones(1, channels, *size, device=like.device, dtype=like.dtype)
 
 
-def _see(output: Any, leaf: nn.Module) -> Seen:
+def _see(output: Any, leaf: nn.Module, order: int) -> Seen:
     if not isinstance(output, Tensor):
-        return Seen(shape=None, calls=1, channels_last=False, steady=True, tensor=None)
+        return Seen(shape=None, order=order, calls=1, channels_last=False, steady=True, tensor=None)
     shape = tuple(output.shape)
     like = output.detach().new_empty(0)
-    return Seen(shape, calls=1, channels_last=_is_channels_last(shape, leaf), steady=True, tensor=like)
+    return Seen(shape, order, calls=1, channels_last=_is_channels_last(shape, leaf), steady=True, tensor=like)
 
 
 def _is_channels_last(shape: tuple[int, ...], leaf: nn.Module) -> bool:

@@ -60,8 +60,8 @@ class Case:
     def run(self, module: nn.Module) -> list[Tensor]:
         """All outputs; of a module that hands on a state, those of calls in turn, and then the parts of the state."""
         if "state" not in inspect.signature(module.forward).parameters:
-            outputs = module(*self.inputs)
-            return list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+            result = module(*self.inputs)
+            return list(result) if isinstance(result, tuple | list) else [result]
         outputs: list[Tensor] = []
         state: Any = None
         for x in self.inputs:
