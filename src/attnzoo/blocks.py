@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 Layer = Callable[[int], nn.Module]  # channels -> normalisation
 Activation = Callable[[], nn.Module]
+SQUARES = dict.fromkeys(  # checks that do not apply to products of features
+    ("large-finite", "large-close"), "the output grows with the square of the input, past float16's range"
+)
 
 
 class ConvNormAct(nn.Module):
@@ -137,7 +140,7 @@ def spatial_mean(x: Tensor, keepdim: bool = False) -> Tensor:
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """A context in which tensors keep their precision; x only names the device."""
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if device != "meta" and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
@@ -184,7 +187,7 @@ class GatedProjection(nn.Module):
         return {"proj_1": "proj_in", "proj_2": "proj_out", **keys}
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.act(precisely(self.proj_in, x))
+        h = self.act(self.proj_in(x))
         return x + precisely(self.proj_out, wide(h) * self.gating.gate(h)).to(x.dtype)
 
 
@@ -229,3 +232,8 @@ def norm_of(layer: Layer | str | None) -> Layer | None:
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     """(B, C, ...) -> the same: the channels of the groups dealt out in turn, as by a perfect shuffle."""
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def laid_out_like(y: Tensor, x: Tensor) -> Tensor:
+    """Give y (B, C, H, W), laid out channels-last in memory where x (B, C, H, W) is."""
+    return y.contiguous(memory_format=torch.channels_last) if x.stride(1) == 1 else y

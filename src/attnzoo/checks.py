@@ -125,7 +125,7 @@ def items(**values: Sequence[Any]) -> dict[str, Any]:
 def nchw(module: str, x: Tensor, channels: int | None = None) -> None:
     """Raise AttnzooError unless x is a floating-point (B, channels, H, W); None takes any channels."""
     _floating(module, x)
-    if x.dim() == 4 and channels in (None, x.shape[1]):
+    if x.dim() == 4 and (channels is None or x.shape[1] == channels):
         return
     if x.dim() != 4:
         todo = "Reshape tokens to a map first." if x.dim() == 3 else "Give a batch of feature maps."

@@ -174,7 +174,7 @@ def signature(name: str) -> inspect.Signature:
 
 def constructor(name: str) -> Callable[..., None]:
     """The constructor itself."""
-    return _entry(name).make.__init__  # type: ignore[misc]
+    return _entry(name).make.__init__
 
 
 def docstring(name: str) -> str:

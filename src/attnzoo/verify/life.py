@@ -76,7 +76,7 @@ def int8(subject: Subject, profile: Profile) -> None:
     wanted = network(*inputs)
     quantizer = X86InductorQuantizer()
     quantizer.set_global(get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(torch.export.export(network, inputs, strict=False).module(), quantizer)
+    prepared = prepare_pt2e(torch.export.export(network, inputs, strict=True).module(), quantizer)
     prepared(*inputs)
     quantised = convert_pt2e(prepared)
     kinds = [str(node.target) for node in quantised.graph.nodes]
