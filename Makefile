@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint readme constraints clean
+.PHONY: demo test test-min lint verify bench readme constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.lab
@@ -12,6 +12,18 @@ demo: $(VENV)/.lab
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n auto
+
+# The whole suite on the oldest versions that pyproject.toml allows, in an environment of its own.
+test-min: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)-min
+	VIRTUAL_ENV=$(VENV)-min $(BIN)/uv pip install --quiet --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-min/bin/python -m pytest -n auto
+
+verify: $(VENV)/.dev
+	$(BIN)/attnzoo verify --full --json results/verify.json
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/peers.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -36,7 +48,8 @@ $(VENV)/bin/python:
 
 $(VENV)/.lab: EXTRA := lab
 $(VENV)/.dev: EXTRA := dev
-$(VENV)/.lab $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.bench: EXTRA := bench
+$(VENV)/.lab $(VENV)/.dev $(VENV)/.bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	@if uv=$$(command -v uv || ls $(BIN)/uv 2>/dev/null); then \
 		echo "installing attnzoo[$(EXTRA)] with uv"; \
 		VIRTUAL_ENV=$(VENV) "$$uv" pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'; \

@@ -104,7 +104,8 @@ def sequence(module: str, length: int | None = None, least: int = 1, **values: S
     for name, value in values.items():
         wanted = f"{length}" if length is not None else f"at least {least}"
         if not isinstance(value, list | tuple):
-            raise AttnzooError(f"{module}: {name}={value!r} is not a list or tuple of {wanted} items.")
+            given = type(value).__name__ if isinstance(value, Tensor) else repr(value)
+            raise AttnzooError(f"{module}: {name}={given} is not a list or tuple of {wanted} items.")
         if len(value) < least or length not in (None, len(value)):
             raise AttnzooError(f"{module}: {name}={value!r} has {len(value)} items; give {wanted}.")
 
@@ -282,6 +283,25 @@ def halved_groups(module: str, channels: int, groups: int) -> None:
         fitting = max(g for g in range(1, min(groups, channels // 2) + 1) if channels % (2 * g) == 0)
         raise AttnzooError(
             f"{module}: 2 * groups={2 * groups} does not divide channels={channels}; use groups={fitting}."
+        )
+
+
+def multiple(module: str, of: int, **values: int) -> None:
+    """Raise AttnzooError unless every value is a positive multiple of `of`."""
+    positive(module, **values)
+    for name, value in values.items():
+        if value % of:
+            raise AttnzooError(
+                f"{module}: {name}={value} is no multiple of {of}; use one, such as {value + -value % of}."
+            )
+
+
+def shape_kept(module: str, projection: str, stride: int, in_channels: int, out_channels: int) -> None:
+    """Raise AttnzooError where a plain shortcut does not fit; `projection` names the argument that makes one fit."""
+    if stride != 1 or in_channels != out_channels:
+        raise AttnzooError(
+            f"{module}: stride={stride}, in_channels={in_channels} and out_channels={out_channels} change the shape, "
+            f"which the shortcut must follow: set {projection}=True."
         )
 
 

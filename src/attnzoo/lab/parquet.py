@@ -6,7 +6,6 @@ number, and `img` or `image`, a struct whose `bytes` are an encoded image. Image
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +14,8 @@ import torch
 from torch import Tensor
 
 from attnzoo.errors import AttnzooError
+from attnzoo.lab.images import decode
 
-MAX_PIXELS: Final = 2**24  # of one image; a few bytes can claim far more
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _IMAGE_COLUMNS: Final = ("img", "image")
 
 
@@ -66,7 +64,7 @@ def images(files: Sequence[Path], rows: Tensor) -> Tensor:
     """The images of the sorted `rows`, counted over all files, as uint8 (N, 3, H, W).
 
     Raises:
-        AttnzooError: an image cannot be read, is above `MAX_PIXELS`, or differs in size from the first.
+        AttnzooError: an image cannot be read, is refused by `decode`, or differs in size from the first.
     """
     result: Tensor | None = None
     for index, (where, cell) in enumerate(_cells(files, rows)):
@@ -120,16 +118,7 @@ def _column(table: Any, file: Path, names: Sequence[str]) -> str:
 
 def _decode(cell: Any, where: str) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """The image of one cell as (H, W, 3)."""
-    from PIL import Image
-
     content = cell.get("bytes") if isinstance(cell, dict) else None
     if not isinstance(content, bytes):
         raise AttnzooError(f"{where}: expected a struct with the image file's 'bytes', got none; embed the images.")
-    try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as image:
-            if image.width * image.height <= MAX_PIXELS:
-                return np.array(image.convert("RGB"))
-            size = f"{image.width} x {image.height}"
-    except Exception as error:  # Pillow's readers raise many kinds on broken bytes
-        raise AttnzooError(f"{where}: expected an image, but its bytes cannot be decoded ({error}).") from error
-    raise AttnzooError(f"{where}: expected at most {MAX_PIXELS:,} pixels, got {size}; resize the images.")
+    return decode(content, where)
