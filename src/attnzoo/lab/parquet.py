@@ -103,7 +103,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with ParquetFile(file) as table:
             yield table
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise AttnzooError(f"{file}: expected a Parquet file, but it cannot be read ({error}).") from error
 
 
