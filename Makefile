@@ -20,7 +20,7 @@ test-min: $(VENV)/.dev
 	$(VENV)-min/bin/python -m pytest -n auto
 
 verify: $(VENV)/.dev
-	$(BIN)/attnzoo verify --full --json results/verify.json
+	$(BIN)/attnzoo verify --full --jobs 2 --json results/verify.json
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py

@@ -1,5 +1,6 @@
 """Write the tables of modules in both READMEs from the cards; with --check only say whether they are stale."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import attnzoo
 
 ROOT = Path(__file__).parent.parent
+MATRIX = ROOT / "results" / "verify.json"
 BEGIN, END = "<!-- modules: made by tools/readme.py -->", "<!-- end of modules -->"
 FAMILIES = {
     "channel": "Channel gates",
@@ -34,23 +36,23 @@ FAMILIES_ZH = {
 }
 
 
-def english(card: attnzoo.Card) -> str:
+def english(card: attnzoo.Card, badge: str) -> str:
     """A row of README.md."""
-    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {card.summary} |"
+    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {badge} | {card.summary} |"
 
 
-def chinese(card: attnzoo.Card) -> str:
+def chinese(card: attnzoo.Card, badge: str) -> str:
     """A row of README.zh.md."""
-    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {card.summary_zh} |"
+    return f"| `{card.name}` | {card.title} | {_paper(card)} | {_contract(card)} | {badge} | {card.summary_zh} |"
 
 
-def table(header: str, row: Callable[[attnzoo.Card], str], title: Callable[[str], str]) -> str:
+def table(header: str, row: Callable[[attnzoo.Card, str], str], title: Callable[[str], str]) -> str:
     """All modules, family by family."""
     cards = [attnzoo.card(name) for name in attnzoo.names()]
-    parts = []
+    parts, badges = [], _badges()
     for family in dict.fromkeys(attnzoo.card(name).family for name in attnzoo.names()):
-        rows = [row(card) for card in cards if card.family == family]
-        parts.append(f"### {title(family)}\n\n{header}\n|---|---|---|---|---|\n" + "\n".join(rows))
+        rows = [row(card, badges.get(card.name, "")) for card in cards if card.family == family]
+        parts.append(f"### {title(family)}\n\n{header}\n|---|---|---|---|---|---|\n" + "\n".join(rows))
     return "\n\n".join(parts)
 
 
@@ -58,11 +60,11 @@ def pages() -> dict[Path, str]:
     """Both READMEs with fresh tables."""
     fresh = {
         "README.md": table(
-            "| name | method | published | contract | what it does |",
+            "| name | method | published | contract | matrix | what it does |",
             english,
             FAMILIES.__getitem__,
         ),
-        "README.zh.md": table("| 名称 | 方法 | 出处 | 接口 | 作用 |", chinese, FAMILIES_ZH.__getitem__),
+        "README.zh.md": table("| 名称 | 方法 | 出处 | 接口 | 矩阵 | 作用 |", chinese, FAMILIES_ZH.__getitem__),
     }
     return {ROOT / name: _between((ROOT / name).read_text(encoding="utf-8"), text) for name, text in fresh.items()}
 
@@ -73,6 +75,19 @@ def _paper(card: attnzoo.Card) -> str:
 
 def _contract(card: attnzoo.Card) -> str:
     return f"{card.contract}{' ⊕' if card.plug_in else ''}"
+
+
+def _badges() -> dict[str, str]:
+    """What the last full run of the matrix found, by module; nothing where it has not been run."""
+    if not MATRIX.exists():
+        return {}
+    modules = json.loads(MATRIX.read_text(encoding="utf-8"))["modules"]
+    return {name: _badge([cell["status"] for cell in cells]) for name, cells in modules.items()}
+
+
+def _badge(statuses: list[str]) -> str:
+    passed, failed = statuses.count("pass"), statuses.count("fail")
+    return f"✗ {failed}" if failed else f"✓ {passed}/{len(statuses)}"
 
 
 def _between(page: str, text: str) -> str:

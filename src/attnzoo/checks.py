@@ -27,7 +27,7 @@ def check_types(module: str, make: type) -> None:
     @functools.wraps(construct)
     def checked(*args: Any, **named: Any) -> None:
         for name, value in signature.bind(*args, **named).arguments.items():
-            if name in types and not _fits(value, types[name]):
+            if name in types and not fits(value, types[name]):
                 raise AttnzooError(f"{module}: {name}={value!r} is not {_in_words(types[name])}.")
         construct(*args, **named)
 
@@ -350,14 +350,15 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(near)}?" if near else "."
 
 
-def _fits(value: object, kind: Any) -> bool:
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value is of a type that an argument declares; True where the type is none of those we know."""
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
-        return any(_fits(value, one) for one in get_args(kind))
+        return any(fits(value, one) for one in get_args(kind))
     if kind is int or kind is float:
         numbers = int if kind is int else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
     if get_origin(kind) is Sequence:
-        return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+        return isinstance(value, list | tuple) and all(fits(item, get_args(kind)[0]) for item in value)
     if get_origin(kind) is Callable:
         return callable(value)
     if kind is None or isinstance(kind, type):

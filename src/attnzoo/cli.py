@@ -92,6 +92,7 @@ def cost(
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Modules; none means all.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Draw 200 arguments and compile with Inductor.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes to share the modules among.")] = 1,
     file: Annotated[Path | None, typer.Option("--json", help="Also write the cells to this file.")] = None,
 ) -> None:
     """Run the deployment matrix: every module through every gate."""
@@ -105,6 +106,7 @@ def verify(
     matrix = run_checks(
         *(names or []),
         profile="full" if full else "quick",
+        jobs=jobs,
         told=lambda name, cells: console.print(terminal.matrix_row(name, cells)),
     )
     console.print(terminal.matrix_foot(matrix))

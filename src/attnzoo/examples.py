@@ -13,8 +13,11 @@ _CLASSES = 10
 
 
 def fitting(name: str, size: Sequence[int]) -> tuple[int, int]:
-    """The size, moved up by as much as the module's smallest map is above one pixel."""
-    more = registry.card(name).min_size - 1
+    """The size, moved up where the module needs larger maps: well above the least, whose inner maps are one pixel.
+
+    torch.export traces one pixel apart from all other sizes, so a size near the least would stand for no other.
+    """
+    more = 2 * (registry.card(name).min_size - 1)
     return size[0] + more, size[1] + more
 
 

@@ -2,4 +2,6 @@
 
 from attnzoo.modules import channel as channel
 from attnzoo.modules import channel_spatial as channel_spatial
+from attnzoo.modules import head as head
 from attnzoo.modules import self_attention as self_attention
+from attnzoo.modules import spatial as spatial

@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import torch
 
 from attnzoo import examples, registry
+from attnzoo.checks import fits
 from attnzoo.errors import AttnzooError
 from attnzoo.verify.check import Failure, Profile, check, require
 from attnzoo.verify.subject import Subject, finite, outputs_of
@@ -124,13 +125,8 @@ def _named_options(module: str, name: str) -> Sequence[str]:
 def _illegal(kind: Any) -> list[tuple[Any, bool]]:
     """Wrong values, each with whether it must be refused; those that may be legal must run if they are taken."""
     if _optional(kind):
-        return [
-            (wrong, strict)
-            for one in get_args(kind)
-            if one is not type(None)
-            for wrong, strict in _illegal(one)
-            if wrong is not None
-        ]
+        members = [case for one in get_args(kind) for case in _illegal(one)]
+        return [(wrong, strict) for wrong, strict in members if not strict or not fits(wrong, kind)]
     if kind is int:
         return [
             (2.5, True),

@@ -20,7 +20,7 @@ def vectors(subject: Subject, profile: Profile) -> None:
     for path in paths:
         case = Case.load(path)
         module = case.build()
-        count = sum(p.numel() for p in module.parameters())
+        count = case.count(module)
         require(count == case.parameters, f"{path.stem}: {count} parameters, the authors have {case.parameters}")
         worst = case.error(module)
         require(worst <= TOLERANCE, f"{path.stem}: {worst:.1e} off")

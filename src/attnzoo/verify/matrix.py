@@ -1,16 +1,21 @@
 """Running the checks: modules down, checks across."""
 
+import importlib
+import multiprocessing
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from itertools import repeat
 from typing import Any, Literal
 
 import torch
 
-from attnzoo import registry
+from attnzoo import checks, registry
 from attnzoo.verify.check import CHECKS, Check, Failure, Profile
 from attnzoo.verify.subject import Subject
 
@@ -61,13 +66,17 @@ class Matrix:
 
 
 def verify(
-    *names: str, profile: Profile = "quick", told: Callable[[str, tuple[Cell, ...]], None] | None = None
+    *names: str,
+    profile: Profile = "quick",
+    jobs: int = 1,
+    told: Callable[[str, tuple[Cell, ...]], None] | None = None,
 ) -> Matrix:
     """Run every check on the named modules, or on all of them.
 
     Args:
         names: of modules; none means all.
         profile: 'quick' takes seconds a module, 'full' draws more arguments and compiles with Inductor.
+        jobs: processes to share the modules among.
         told: called with each module's name and cells as soon as they are there.
 
     Raises:
@@ -75,18 +84,31 @@ def verify(
     """
     for name in names:
         registry.card(name)
+    checks.positive("verify", jobs=jobs)
+    chosen = list(names) or registry.names()
     rows = {}
-    for name in names or registry.names():
-        subject = Subject(name)
-        rows[name] = tuple(_answer(check, subject, profile) for check in CHECKS.values())
-        if told:
-            told(name, rows[name])
+    with ExitStack() as stack:
+        through: Iterable[tuple[Cell, ...]] = map(_row, chosen, repeat(profile))
+        if jobs > 1:
+            spawn = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(jobs, spawn, initializer=torch.set_num_threads, initargs=(1,))
+            through = stack.enter_context(pool).map(_row, chosen, repeat(profile))
+        for name, cells in zip(chosen, through, strict=True):
+            rows[name] = cells
+            if told:
+                told(name, cells)
     return Matrix(rows, profile)
 
 
 def unknown_exceptions(names: Iterable[str]) -> list[str]:
     """Reasons in cards that belong to no check."""
     return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in CHECKS]
+
+
+def _row(name: str, profile: Profile) -> tuple[Cell, ...]:
+    importlib.import_module("attnzoo.verify")  # in a process of its own, fills registry and checks
+    subject = Subject(name)
+    return tuple(_answer(check, subject, profile) for check in CHECKS.values())
 
 
 def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:

@@ -57,6 +57,10 @@ class Case:
         reference.load_reference(module, self.state)
         return module.double().train(self.training)
 
+    def count(self, module: nn.Module) -> int:
+        """The module's parameters, with those of the authors' that nothing uses and ours leaves out."""
+        return sum(p.numel() for p in module.parameters()) + getattr(module, "unused_in_reference", 0)
+
     def run(self, module: nn.Module) -> list[Tensor]:
         """All outputs; of a module that hands on a state, those of calls in turn, and then the parts of the state."""
         if "state" not in inspect.signature(module.forward).parameters:

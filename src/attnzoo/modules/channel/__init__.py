@@ -1,6 +1,29 @@
 """Gates per channel."""
 
+from attnzoo.modules.channel import attention_refinement as attention_refinement
+from attnzoo.modules.channel import c3 as c3
+from attnzoo.modules.channel import cmpt_se as cmpt_se
+from attnzoo.modules.channel import cse as cse
+from attnzoo.modules.channel import dca as dca
+from attnzoo.modules.channel import dia as dia
 from attnzoo.modules.channel import eca as eca
+from attnzoo.modules.channel import ese as ese
+from attnzoo.modules.channel import fan_channel as fan_channel
+from attnzoo.modules.channel import fan_se_mlp as fan_se_mlp
+from attnzoo.modules.channel import fca as fca
+from attnzoo.modules.channel import gct as gct
+from attnzoo.modules.channel import gct_gaussian as gct_gaussian
+from attnzoo.modules.channel import ge as ge
+from attnzoo.modules.channel import gsop as gsop
+from attnzoo.modules.channel import lct as lct
+from attnzoo.modules.channel import mlca as mlca
+from attnzoo.modules.channel import nam as nam
 from attnzoo.modules.channel import psa as psa
 from attnzoo.modules.channel import se as se
 from attnzoo.modules.channel import sk as sk
+from attnzoo.modules.channel import soca as soca
+from attnzoo.modules.channel import spa as spa
+from attnzoo.modules.channel import split_attention as split_attention
+from attnzoo.modules.channel import srm as srm
+from attnzoo.modules.channel import tse as tse
+from attnzoo.modules.channel import weighted_channel_dropout as weighted_channel_dropout

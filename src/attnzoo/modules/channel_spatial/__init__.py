@@ -1,6 +1,32 @@
 """Gates per channel and place."""
 
 from attnzoo.modules.channel_spatial import bam as bam
+from attnzoo.modules.channel_spatial import caa as caa
 from attnzoo.modules.channel_spatial import cbam as cbam
 from attnzoo.modules.channel_spatial import coord as coord
+from attnzoo.modules.channel_spatial import cpca as cpca
+from attnzoo.modules.channel_spatial import ela as ela
+from attnzoo.modules.channel_spatial import ema_multiscale as ema_multiscale
+from attnzoo.modules.channel_spatial import gam as gam
+from attnzoo.modules.channel_spatial import ia as ia
+from attnzoo.modules.channel_spatial import iau as iau
+from attnzoo.modules.channel_spatial import lka as lka
+from attnzoo.modules.channel_spatial import lka_block as lka_block
+from attnzoo.modules.channel_spatial import lsk as lsk
+from attnzoo.modules.channel_spatial import lsk_block as lsk_block
+from attnzoo.modules.channel_spatial import lska as lska
+from attnzoo.modules.channel_spatial import ms_cam as ms_cam
+from attnzoo.modules.channel_spatial import msca as msca
+from attnzoo.modules.channel_spatial import msca_block as msca_block
+from attnzoo.modules.channel_spatial import parnet_attention as parnet_attention
+from attnzoo.modules.channel_spatial import polarized as polarized
+from attnzoo.modules.channel_spatial import rga as rga
+from attnzoo.modules.channel_spatial import s2_attention as s2_attention
+from attnzoo.modules.channel_spatial import sc_bottleneck as sc_bottleneck
+from attnzoo.modules.channel_spatial import sc_conv as sc_conv
+from attnzoo.modules.channel_spatial import scpa as scpa
+from attnzoo.modules.channel_spatial import scsa as scsa
+from attnzoo.modules.channel_spatial import scse as scse
+from attnzoo.modules.channel_spatial import shuffle_attention as shuffle_attention
 from attnzoo.modules.channel_spatial import simam as simam
+from attnzoo.modules.channel_spatial import triplet as triplet

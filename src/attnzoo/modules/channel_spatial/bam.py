@@ -34,6 +34,7 @@ from attnzoo.registry import Paper, register
         "The authors' file cannot be instantiated as published, for a name that is never defined.",
         "A popular collection pads a dilation of 2 by 1 only, so that just 7x7 maps run.",
     ),
+    not_applicable={"large-close": "logits of half-precision convolutions round by more than a sigmoid's width at 1e3"},
 )
 class BAM(nn.Module):
     """x (1 + sigmoid(channel(x) * spatial(x))).

@@ -43,7 +43,9 @@ _POOLS: dict[str, Callable[[Tensor], Tensor]] = {  # (B, C, H, W) -> (B, C)
         "In the authors' ResNet the spatial BatchNorm's weight starts at 0, so that all places weigh 1/2 at first: "
         "nn.init.zeros_(module.spatial_gate.norm.weight).",
     ),
-    not_applicable={"large-close": "the second gate reads the first one's output, whose rounding at 1e3 moves a sigmoid"},
+    not_applicable={
+        "large-close": "the second gate reads the first one's output, whose rounding at 1e3 moves a sigmoid"
+    },
 )
 class CBAM(nn.Module):
     """Channel gate, then spatial gate.

@@ -1,3 +1,0 @@
-"""Moved to attnzoo.verify.vectors."""
-
-from attnzoo.verify.vectors import *  # noqa: F403
