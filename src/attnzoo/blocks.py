@@ -137,6 +137,19 @@ def spatial_mean(x: Tensor, keepdim: bool = False) -> Tensor:
     return mean(x, (2, 3), keepdim)
 
 
+def peak(x: Tensor, dim: int | tuple[int, int]) -> Tensor:
+    """The maximum over one dimension, or over two that follow each other.
+
+    As x.amax(dim), by what is fastest in eager mode on a CPU: the backward of `amax` takes six times as long as that
+    of `max`, its forward a third.
+    """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return x.amax(dim)
+    if isinstance(dim, tuple):
+        return x.flatten(*dim).max(dim[0]).values
+    return x.max(dim).values
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """A context in which tensors keep their precision; x only names the device."""
     device = x.device.type

@@ -46,7 +46,7 @@ def info(
 ) -> None:
     """Show a module's card, usage, arguments and cost at 56 x 56."""
     if not as_json:
-        Console(highlight=False).print(terminal.card_page(name))
+        Console(highlight=False).print(terminal.card_page(name), crop=False)
         return
     arguments, shapes = examples.arguments(name), examples.input_shapes(name)
     page = {
@@ -127,6 +127,7 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Trials per variant.")] = 2,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The peak of its schedule.")] = None,
+    flip: Annotated[bool, typer.Option(help="Mirror half of the images, where the data set allows it.")] = True,
     limit_train: Annotated[int | None, typer.Option(help="Train on so many images, balanced.")] = None,
     limit_test: Annotated[int | None, typer.Option(help="Test on so many images, balanced.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
@@ -136,7 +137,7 @@ def compare(
     from attnzoo.lab.recipe import Recipe
 
     chosen = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    recipe = Recipe(**{key: value for key, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    recipe = Recipe(flip=flip, **{key: value for key, value in chosen.items() if value is not None})  # type: ignore[arg-type]
     with console.Progress() as observer:
         study = sweep.compare(
             names,

@@ -44,6 +44,7 @@ def card_page(name: str) -> Group:
         Text(card.summary),
         Text(card.summary_zh),
         "",
+        Text(card.url, style="underline", no_wrap=True, overflow="ignore"),  # whole, so that it can be opened
         _facts(card),
         _section("Usage", *(Text(line) for line in usage(name).splitlines())),
         _section("Arguments", Text(_signature(name))),
@@ -151,7 +152,7 @@ def _facts(card: Card) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows = [
-        ("paper", f"{card.paper}. {card.authors}. {published(card)}. {card.url}"),
+        ("paper", f"{card.paper}. {card.authors}. {published(card)}."),
         ("numbers from", f"{card.source} (licence: {card.source_license})"),
         ("placement", card.placement),
         ("reported", card.reported),

@@ -232,7 +232,7 @@ class _SpatialGate(SpatialGate):
         self.prev_weight = nn.Parameter(torch.zeros(1))
         self.mixed_norm = nn.BatchNorm2d(2)
 
-    def gate(self, x: Tensor, prev: Tensor | None = None) -> Tensor:
+    def gate(self, x: Tensor, prev: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(B, C, H, W) and the message -> (B, 1, H, W)."""
         with without_autocast(x):
             pooled = self._pool(x)

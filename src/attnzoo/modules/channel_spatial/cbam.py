@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import BottleneckMLP, mean, spatial_mean, wide, without_autocast
+from attnzoo.blocks import BottleneckMLP, mean, peak, spatial_mean, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {  # (B, C, H, W) -> (B, C)
     "avg": spatial_mean,
-    "max": lambda x: x.amax(dim=(2, 3)),
+    "max": lambda x: peak(x, (2, 3)),
     "lp": lambda x: torch.linalg.vector_norm(wide(x), dim=(2, 3)),
     "lse": lambda x: wide(x).logsumexp(dim=(2, 3)),
 }
@@ -111,7 +111,10 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Scale every place by a convolution over the channels' maximum and mean. (B, C, H, W) -> the same."""
+    """Scale every place by a convolution over the channels' maximum and mean. (B, C, H, W) -> the same.
+
+    `gate` takes any axis in the place of the channels.
+    """
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
@@ -121,9 +124,11 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(x)
 
-    def gate(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W)."""
-        pooled = torch.cat([x.amax(dim=1, keepdim=True), mean(x, 1, keepdim=True)], dim=1)
+    def gate(self, x: Tensor, dim: int = 1) -> Tensor:
+        """(B, C, H, W) -> (B, 1, H, W), (B, 1, C, W) or (B, 1, H, C), for the axis 1, 2 or 3."""
+        pooled = torch.stack([peak(x, dim), mean(x, dim).to(x.dtype)], dim=1)
+        if dim == 3:
+            pooled = pooled.transpose(2, 3).contiguous()
         with without_autocast(x):
             logits = self.norm(self.conv(pooled.to(self.conv.weight.dtype)))
         return logits.sigmoid().to(x.dtype)

@@ -1,10 +1,8 @@
 """Triplet attention: the spatial gate of CBAM on three pairs of axes, averaged."""
 
-import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import mean, without_autocast
 from attnzoo.modules.channel_spatial.cbam import SpatialGate
 from attnzoo.registry import Paper, register
 
@@ -65,9 +63,9 @@ class TripletAttention(nn.Module):
         if channels is not None:
             checks.positive("triplet", channels=channels)
         checks.odd("triplet", kernel_size=kernel_size)
-        self.cw = AxisGate(kernel_size)
-        self.hc = AxisGate(kernel_size)
-        self.hw = None if no_spatial else AxisGate(kernel_size)
+        self.cw = SpatialGate(kernel_size)
+        self.hc = SpatialGate(kernel_size)
+        self.hw = None if no_spatial else SpatialGate(kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("triplet", x)
@@ -83,23 +81,3 @@ class TripletAttention(nn.Module):
         if self.hw is None:
             return cw + hc
         return cw + hc + self.hw.gate(x, 1) * share
-
-
-class AxisGate(SpatialGate):
-    """CBAM's spatial gate with any axis in the place of the channels."""
-
-    def gate(self, x: Tensor, dim: int = 1) -> Tensor:
-        """(B, C, H, W) -> (B, 1, H, W), (B, 1, C, W) or (B, 1, H, C), for the axis 1, 2 or 3."""
-        pooled = torch.stack([_peak(x, dim), mean(x, dim).to(x.dtype)], dim=1)
-        if dim == 3:
-            pooled = pooled.transpose(2, 3).contiguous()
-        with without_autocast(x):
-            logits = self.norm(self.conv(pooled.to(self.conv.weight.dtype)))
-        return logits.sigmoid().to(x.dtype)
-
-
-def _peak(x: Tensor, dim: int) -> Tensor:
-    """x.amax(dim), by the way that is fastest in eager mode on a CPU: max has the faster backward by far."""
-    if x.requires_grad and torch.is_grad_enabled():
-        return x.max(dim).values
-    return x.transpose(1, 2).contiguous().amax(1) if dim == 2 else x.amax(dim)
