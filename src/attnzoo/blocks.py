@@ -137,6 +137,16 @@ def spatial_mean(x: Tensor, keepdim: bool = False) -> Tensor:
     return mean(x, (2, 3), keepdim)
 
 
+def product(fresh: Tensor, other: Tensor) -> Tensor:
+    """The product, written over `fresh`, which nobody else holds, where no gradient will need it again.
+
+    Of two maps of one shape, the result is laid out in memory as `other`.
+    """
+    if fresh.shape == other.shape and fresh.stride() != other.stride():
+        return other * fresh
+    return fresh * other if fresh.requires_grad or other.requires_grad else fresh.mul_(other)
+
+
 def peak(x: Tensor, dim: int | tuple[int, int]) -> Tensor:
     """The maximum over one dimension, or over two that follow each other.
 

@@ -56,7 +56,7 @@ def _watch_gate(module: nn.Module, path: str, maps: dict[str, Tensor]) -> Callab
 
     def watched(*inputs: Any, **named: Any) -> Tensor:
         value = gate(*inputs, **named)
-        _keep(maps, path, _squeeze(value.detach()))
+        _keep(maps, path, _squeeze(value.detach().clone()))  # forward may write over a gate
         return value
 
     module.__dict__["gate"] = watched  # hides the class's method until it is taken away

@@ -1,10 +1,9 @@
 """BAM: a channel branch and a dilated spatial branch, joined to one gate for every element."""
 
-import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct
+from attnzoo.blocks import ConvNormAct, product
 from attnzoo.registry import Paper, register
 
 
@@ -102,11 +101,11 @@ class BAM(nn.Module):
         checks.nchw("bam", x, self.channels)
         if self.training:
             checks.batch_statistics("bam", x)
-        return torch.addcmul(x, x, self.gate(x))
+        return product(self.gate(x) + 1, x)
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         channel = self.channel(x.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
         spatial = self.spatial(x)  # (B, 1, H, W)
         logits = channel * spatial if self.fusion == "mul" else channel + spatial
-        return logits.sigmoid()
+        return logits.sigmoid_()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import BottleneckMLP, mean, peak, spatial_mean, wide, without_autocast
+from attnzoo.blocks import BottleneckMLP, mean, peak, product, spatial_mean, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {  # (B, C, H, W) -> (B, C)
@@ -86,11 +86,12 @@ class CBAM(nn.Module):
         checks.odd("cbam", kernel_size=kernel_size)
         self.channels = channels
         self.channel_gate = ChannelGate(channels, hidden, pool_types)
-        self.spatial_gate = nn.Identity() if no_spatial else SpatialGate(kernel_size)
+        self.spatial_gate = None if no_spatial else SpatialGate(kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("cbam", x, self.channels)
-        return self.spatial_gate(self.channel_gate(x))
+        y = self.channel_gate(x)
+        return y if self.spatial_gate is None else product(y, self.spatial_gate.gate(y))
 
 
 class ChannelGate(nn.Module):

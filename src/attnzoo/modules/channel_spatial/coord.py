@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import Activation, ConvNormAct, Layer, mean, without_autocast
+from attnzoo.blocks import Activation, ConvNormAct, Layer, mean, product, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -71,7 +71,7 @@ class CoordAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("coord", x, self.channels)
-        return x * self.gate(x)
+        return product(self.gate(x), x)
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), the product of a column of row gates and a row of column gates."""

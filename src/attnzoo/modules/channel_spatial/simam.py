@@ -1,9 +1,10 @@
 """SimAM: every element gated by how far it stands out of its channel, without parameters."""
 
+import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import spatial_mean, wide
+from attnzoo.blocks import product, spatial_mean, wide
 from attnzoo.registry import Paper, register
 
 
@@ -53,13 +54,15 @@ class SimAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("simam", x)
         checks.larger_than_one_pixel("simam", x)
-        return x * self.gate(x)
+        return product(self.gate(x), x)
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        deviation = (wide(x) - spatial_mean(x, keepdim=True)).square()
-        variance = deviation.sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
-        return (deviation / (4 * (variance + self.e_lambda)) + 0.5).sigmoid().to(x.dtype)
+        deviation = wide(x) - spatial_mean(x, keepdim=True)
+        squares = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True).square()
+        variance = squares / (x.shape[2] * x.shape[3] - 1)
+        scaled = deviation * (4 * (variance + self.e_lambda)).rsqrt()
+        return (scaled * scaled).add_(0.5).sigmoid_().to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"e_lambda={self.e_lambda}"

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from attnzoo import checks
+from attnzoo.blocks import product
 from attnzoo.modules.channel_spatial.cbam import SpatialGate
 from attnzoo.registry import Paper, register
 
@@ -71,7 +72,7 @@ class TripletAttention(nn.Module):
         checks.nchw("triplet", x)
         if self.training:
             checks.several_values("triplet", x)
-        return x * self.gate(x)
+        return product(self.gate(x), x)
 
     def gate(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), the mean of the gates."""
