@@ -115,7 +115,7 @@ def test_exports(which: str) -> None:
     torch.testing.assert_close(program.module()(x[:1]), wanted[:1], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("which", ["torchvision resnet18"])
+@on_models
 def test_compiles_and_goes_to_onnx(which: str) -> None:
     import onnxruntime
 

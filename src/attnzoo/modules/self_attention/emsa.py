@@ -50,9 +50,10 @@ class EMSA(nn.Module):
         apply_transform: mix the heads' maps and normalise them; with one head it has no effect.
         attn_drop, proj_drop: dropout of the map and of the output.
 
-    Shape: (B, C, H, W) -> (B, C, H, W), for any H and W from 1 up.
+    Shape: (B, C, H, W) -> (B, C, H, W), for any H and W from 1 up, from 2 where sr_ratio is odd and above 1.
     Cost: 2 N C^2 + 2 M C^2 + 2 N M C multiply-adds, N = H W places and M about N / s^2.
-    Raises: AttnzooError for heads that do not divide the channels, or an input that is not (B, C, H, W).
+    Raises: AttnzooError for heads that do not divide the channels, a map too small to
+        reduce, or an input that is not (B, C, H, W).
     """
 
     reference_keys = {
@@ -92,6 +93,7 @@ class EMSA(nn.Module):
         self.kv = nn.Linear(channels, sum(self.widths), bias=qkv_bias)
         self.proj = nn.Linear(self.widths[1], channels)
         self.proj_drop = nn.Dropout(proj_drop)
+        self.least = sr_ratio + 1 - 2 * (sr_ratio // 2) if sr_ratio > 1 else 1  # what its padded kernel covers
         self.sr: nn.Module = nn.Identity()
         self.sr_norm: nn.Module = nn.Identity()
         if sr_ratio > 1:
@@ -111,6 +113,7 @@ class EMSA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("emsa", x, self.channels)
+        checks.at_least_size("emsa", x, self.least)
         q, k, v = self._queries_keys_values(x)
         dropout = self.attn_drop if self.training else 0.0
         if self.mix is None:
