@@ -50,8 +50,10 @@ def table(header: str, row: Callable[[attnzoo.Card, str], str], title: Callable[
     """All modules, family by family."""
     cards = [attnzoo.card(name) for name in attnzoo.names()]
     parts, badges = [], _badges()
-    for family in dict.fromkeys(attnzoo.card(name).family for name in attnzoo.names()):
+    for family in FAMILIES:
         rows = [row(card, badges.get(card.name, "")) for card in cards if card.family == family]
+        if not rows:
+            continue
         parts.append(f"### {title(family)}\n\n{header}\n|---|---|---|---|---|---|\n" + "\n".join(rows))
     return "\n\n".join(parts)
 

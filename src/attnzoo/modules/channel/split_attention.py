@@ -132,7 +132,9 @@ class SplitAttention(nn.Module):
         """The factors (H', W') of the convolution's output."""
         down, across = (self._taps(x, dim) for dim in (2, 3))
         taps = down[:, None] * across
-        return (1 if self.rectify_avg else math.prod(self.kernel_size)) / taps
+        return (1 if self.rectify_avg else math.prod(self.kernel_size)) / taps.clamp_min(
+            1
+        )  # a window wholly in the padding gives 0
 
     def _taps(self, x: Tensor, dim: int) -> Tensor:
         """How many taps of the kernel lie inside the map, at every output place along a dimension."""
