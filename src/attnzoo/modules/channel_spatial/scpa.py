@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import ConvNormAct
-from attnzoo.modules.spatial.pixel_attention import PixelAttention
-from attnzoo.registry import Paper, register
+from attnzoo.modules.spatial.pixel_attention import PAN, PixelAttention
+from attnzoo.registry import register
 
 _conv_act = partial(ConvNormAct, norm_layer=None, act_layer=partial(nn.LeakyReLU, 0.2))
 
@@ -17,13 +17,7 @@ _conv_act = partial(ConvNormAct, norm_layer=None, act_layer=partial(nn.LeakyReLU
     "scpa",
     title="Self-calibrated convolution with pixel attention",
     contract="feature",
-    paper=Paper(
-        title="Efficient Image Super-Resolution Using Pixel Attention",
-        authors="Zhao, Kong, He, Qiao, Dong",
-        venue="ECCVW",
-        year=2020,
-        url="https://arxiv.org/abs/2010.01073",
-    ),
+    paper=PAN,
     source="zhaohengyuan1/PAN@4d045d1",
     source_license="none found",
     summary="Splits the input into two branches of half the channels, of which one gates every element of its "

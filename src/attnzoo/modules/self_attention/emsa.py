@@ -78,13 +78,9 @@ class EMSA(nn.Module):
         proj_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        checks.positive("emsa", channels=channels, num_heads=num_heads, sr_ratio=sr_ratio)
+        checks.positive("emsa", sr_ratio=sr_ratio)
         checks.probability("emsa", attn_drop=attn_drop, proj_drop=proj_drop)
-        if key_dim is None or value_dim is None:
-            checks.divisible("emsa", "channels", channels, num_heads=num_heads)
-        key_dim = channels // num_heads if key_dim is None else key_dim
-        value_dim = channels // num_heads if value_dim is None else value_dim
-        checks.positive("emsa", key_dim=key_dim, value_dim=value_dim)
+        key_dim, value_dim = checks.head_widths("emsa", channels, num_heads, key_dim, value_dim)
         self.channels = channels
         self.num_heads = num_heads
         self.attn_drop = attn_drop

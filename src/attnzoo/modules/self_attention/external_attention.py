@@ -5,20 +5,15 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import ConvNormAct, precisely, without_autocast
-from attnzoo.registry import Paper, register
+from attnzoo.modules.self_attention.external_attention_token import EXTERNAL_ATTENTION
+from attnzoo.registry import register
 
 
 @register(
     "external_attention",
     title="External Attention block",
     contract="feature",
-    paper=Paper(
-        title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
-        authors="Guo, Liu, Mu, Hu",
-        venue="TPAMI",
-        year=2022,
-        url="https://arxiv.org/abs/2105.02358",
-    ),
+    paper=EXTERNAL_ATTENTION,
     source="MenghaoGuo/EANet@59c03cb",
     source_license="none found",
     summary="Places attend to a small learnt memory, two linear layers shared by all images, instead of to each "

@@ -60,13 +60,8 @@ class SelfAttention(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        checks.positive("self_attention", channels=channels, num_heads=num_heads)
         checks.probability("self_attention", dropout=dropout)
-        if key_dim is None or value_dim is None:
-            checks.divisible("self_attention", "channels", channels, num_heads=num_heads)
-        key_dim = channels // num_heads if key_dim is None else key_dim
-        value_dim = channels // num_heads if value_dim is None else value_dim
-        checks.positive("self_attention", key_dim=key_dim, value_dim=value_dim)
+        key_dim, value_dim = checks.head_widths("self_attention", channels, num_heads, key_dim, value_dim)
         self.channels = channels
         self.num_heads = num_heads
         self.dropout = dropout

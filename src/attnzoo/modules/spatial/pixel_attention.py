@@ -6,18 +6,20 @@ from attnzoo import checks
 from attnzoo.blocks import precisely
 from attnzoo.registry import Paper, register
 
+PAN = Paper(
+    title="Efficient Image Super-Resolution Using Pixel Attention",
+    authors="Zhao, Kong, He, Qiao, Dong",
+    venue="ECCVW",
+    year=2020,
+    url="https://arxiv.org/abs/2010.01073",
+)
+
 
 @register(
     "pixel_attention",
     title="Pixel Attention (PAN)",
     contract="feature",
-    paper=Paper(
-        title="Efficient Image Super-Resolution Using Pixel Attention",
-        authors="Zhao, Kong, He, Qiao, Dong",
-        venue="ECCVW",
-        year=2020,
-        url="https://arxiv.org/abs/2010.01073",
-    ),
+    paper=PAN,
     source="zhaohengyuan1/PAN@4d045d1",
     source_license="none found",
     summary="A 1x1 convolution and a sigmoid give every channel at every place a gate of its own. Nothing is pooled, "
