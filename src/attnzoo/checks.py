@@ -3,13 +3,14 @@
 import difflib
 import functools
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnzoo.errors import AttnzooError
 
@@ -70,6 +71,13 @@ def probability(module: str, **values: float) -> None:
             raise AttnzooError(f"{module}: {name}={value!r} is no probability; use a number from 0 up to below 1.")
 
 
+def not_negative(module: str, **values: float) -> None:
+    """Raise AttnzooError unless every value is at least 0."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise AttnzooError(f"{module}: {name}={value!r} is negative; use 0 or more.")
+
+
 def share(module: str, **values: float) -> None:
     """Raise AttnzooError unless every value lies in [0, 1]."""
     for name, value in values.items():
@@ -103,7 +111,7 @@ def sequence(module: str, length: int | None = None, least: int = 1, **values: S
     """Raise AttnzooError unless every value is a list or tuple of `length`, or of at least `least`, items."""
     for name, value in values.items():
         wanted = f"{length}" if length is not None else f"at least {least}"
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, (list, tuple)):  # torch 2.8 cannot trace list | tuple
             given = type(value).__name__ if isinstance(value, Tensor) else repr(value)
             raise AttnzooError(f"{module}: {name}={given} is not a list or tuple of {wanted} items.")
         if len(value) < least or length not in (None, len(value)):
@@ -210,7 +218,7 @@ def shaped(module: str, name: str, x: Tensor | None, sizes: Sequence[int | None]
     A size of None is any.
     """
     whole = isinstance(x, Tensor) and x.is_floating_point() and x.dim() == len(sizes)
-    if isinstance(x, Tensor) and whole and all(n in (None, m) for n, m in zip(sizes, x.shape, strict=True)):
+    if isinstance(x, Tensor) and whole and all(n is None or n == m for n, m in zip(sizes, x.shape, strict=True)):
         return x
     wanted = f"{module}: expected {name} as ({', '.join('any' if n is None else str(n) for n in sizes)})"
     if not isinstance(x, Tensor):
@@ -331,6 +339,17 @@ def same_length(module: str, x: Tensor, **length: int) -> None:
             )
 
 
+def axis_length(module: str, x: Tensor, dim: int, **length: int) -> None:
+    """Raise AttnzooError unless the map's height (dim 2) or width (dim 3) is what the argument of this name fixed."""
+    for name, value in length.items():
+        if x.shape[dim] != value:
+            side = "height" if dim == 2 else "width"
+            raise AttnzooError(
+                f"{module}: expected maps of {side} {value}, got {_shape(x)}. The method fixes it: "
+                f"build the module with {name}={x.shape[dim]}."
+            )
+
+
 def head_widths(
     module: str, channels: int, num_heads: int, key_dim: int | None, value_dim: int | None
 ) -> tuple[int, int]:
@@ -342,6 +361,246 @@ def head_widths(
     value_dim = channels // num_heads if value_dim is None else value_dim
     positive(module, key_dim=key_dim, value_dim=value_dim)
     return key_dim, value_dim
+
+
+def square(module: str, name: str, value: int | Sequence[int]) -> int:
+    """Give the value of an argument as one integer of at least 1; two equal ones count as one."""
+    height, width = pair(module, name, value)
+    if height != width:
+        raise AttnzooError(f"{module}: {name}={value!r} is not square; use one integer.")
+    return height
+
+
+def window(
+    module: str,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Give kernel_size, stride, padding and dilation of a convolution as two integers each, or raise AttnzooError."""
+    return (
+        pair(module, "kernel_size", kernel_size),
+        pair(module, "stride", stride),
+        pair(module, "padding", padding, least=0),
+        pair(module, "dilation", dilation),
+    )
+
+
+def centred(
+    module: str, kernel_size: int, padding: int | Sequence[int] | None, dilation: int | Sequence[int]
+) -> tuple[int, int]:
+    """Give the padding that centres an odd kernel on its place; raise AttnzooError where another is asked for."""
+    odd(module, kernel_size=kernel_size)
+    height, width = (d * (kernel_size // 2) for d in pair(module, "dilation", dilation))
+    if padding is not None and pair(module, "padding", padding, least=0) != (height, width):
+        raise AttnzooError(
+            f"{module}: padding={padding!r} moves kernels of different sizes apart; use {(height, width)}, or None."
+        )
+    return height, width
+
+
+def size_kept(module: str, kernel_size: int, padding: int | None) -> int:
+    """Give kernel_size // 2, or raise AttnzooError for an even kernel or any other padding but None."""
+    odd(module, kernel_size=kernel_size)
+    if padding not in (None, kernel_size // 2):
+        raise AttnzooError(
+            f"{module}: padding={padding!r} changes the map's size under kernel_size={kernel_size}; "
+            f"use {kernel_size // 2}, or None."
+        )
+    return kernel_size // 2
+
+
+def strided_windows(module: str, x: Tensor, kernel_size: int, padding: int, stride: int) -> None:
+    """Raise AttnzooError unless the padded map has as many windows as stride x stride cells, on both sides."""
+    for size in x.shape[2:]:
+        windows, cells = (size + 2 * padding - kernel_size) // stride + 1, (size - 1) // stride + 1
+        if windows != cells:
+            raise AttnzooError(
+                f"{module}: expected as many windows as cells of {stride} x {stride}, got {windows} and {cells} along "
+                f"{size} places of {_shape(x)} for kernel_size={kernel_size}, padding={padding}, stride={stride}; "
+                "use an odd kernel_size and padding = kernel_size // 2."
+            )
+
+
+def channel_groups(module: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise AttnzooError unless all are positive and the groups divide the channels on both sides."""
+    positive(module, in_channels=in_channels, out_channels=out_channels, groups=groups)
+    divisible(module, "in_channels", in_channels, groups=groups)
+    divisible(module, "out_channels", out_channels, groups=groups)
+
+
+def paddable(module: str, x: Tensor, padding: Sequence[int], padding_mode: str) -> None:
+    """Raise AttnzooError for a map too small for its own padding: a reflection leaves out the border itself."""
+    if padding_mode not in ("reflect", "circular"):
+        return
+    height, width = (p + (padding_mode == "reflect") for p in padding)
+    if x.shape[2] < height or x.shape[3] < width:
+        raise AttnzooError(
+            f"{module}: expected maps of at least {height} x {width} for padding_mode={padding_mode!r}, "
+            f"got {_shape(x)}."
+        )
+
+
+def same_convolution(module: str, conv: nn.Conv2d, own: nn.Conv2d) -> None:
+    """Raise AttnzooError unless a plain convolution, to be taken over, has the form of the module's own."""
+    for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"):
+        given, wanted = getattr(conv, name), getattr(own, name)
+        if given != wanted:
+            raise AttnzooError(f"{module}: cannot take over a convolution of {name}={given}; its own is {wanted}.")
+    if conv.padding_mode != own.padding_mode:
+        raise AttnzooError(
+            f"{module}: cannot take over a convolution of padding_mode={conv.padding_mode!r}; its own is "
+            f"{own.padding_mode!r}."
+        )
+
+
+def whole_blocks(module: str, x: Tensor, side: int) -> None:
+    """Raise AttnzooError unless the map divides into blocks of side x side places."""
+    if x.shape[2] % side or x.shape[3] % side:
+        raise AttnzooError(
+            f"{module}: expected maps whose height and width are multiples of {side}, got {_shape(x)}. Pad them first."
+        )
+
+
+def takes_over(module: str, conv: nn.Conv2d, holds: bool, wanted: str) -> None:
+    """Raise AttnzooError unless it holds that a plain convolution can be taken over; `wanted` says which ones can."""
+    if not holds:
+        raise AttnzooError(f"{module}: cannot take over {conv}; as built it takes {wanted}.")
+
+
+def bare(module: str, **parts: nn.Module) -> None:
+    """Raise AttnzooError unless the parts, which no plain convolution has, are identities; named by their arguments."""
+    for name, part in parts.items():
+        if not isinstance(part, nn.Identity):
+            raise AttnzooError(
+                f"{module}: cannot take over a plain convolution, which has nothing like its {name}; build it without."
+            )
+
+
+def running_statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Give the mean and variance that a BatchNorm keeps, or raise AttnzooError where it keeps none."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise AttnzooError(
+            "fold: expected a BatchNorm with running statistics, got track_running_stats=False: what it computes "
+            "depends on the batch, so no convolution equals it."
+        )
+    return norm.running_mean, norm.running_var
+
+
+def features(module: str, x: Tensor, channels: int, dimension: int) -> None:
+    """Raise AttnzooError unless x is floating-point: (B, channels) and as many sides as dimension says."""
+    if dimension == 2:
+        nchw(module, x, channels)
+    else:
+        shaped(module, "x", x, (None, channels, *[None] * dimension))
+
+
+def halvable(module: str, x: Tensor, sides: int = 2) -> None:
+    """Raise AttnzooError unless each of the last `sides` dimensions is at least 2, for a pooling that halves them."""
+    if any(size < 2 for size in x.shape[x.dim() - sides :]):
+        raise AttnzooError(f"{module}: expected sides of at least 2, got {_shape(x)}: the method halves them.")
+
+
+def even_sides(module: str, x: Tensor) -> None:
+    """Raise AttnzooError unless height and width are even."""
+    if x.shape[2] % 2 or x.shape[3] % 2:
+        raise AttnzooError(
+            f"{module}: expected even height and width, got {_shape(x)}: the method halves the map and doubles it "
+            "again. Pad it first."
+        )
+
+
+def only_with(module: str, holds: bool, option: str, needs: str) -> None:
+    """Raise AttnzooError where an option, given as 'name=value', is used without what it needs."""
+    if not holds:
+        raise AttnzooError(f"{module}: {option} needs {needs}.")
+
+
+def windows_with_pixels(module: str, x: Tensor, bins: int) -> None:
+    """Raise AttnzooError for a map that leaves one of `bins` equal windows along a side without a pixel."""
+    for size in x.shape[2:]:
+        window = (size + bins - 1) // bins
+        if (window * bins - size + 1) // 2 >= window:
+            raise AttnzooError(
+                f"{module}: expected maps whose sides fill {bins} equal windows, got {_shape(x)}: one would hold no "
+                "pixel. Use a larger map, or smaller bins."
+            )
+
+
+def shrinks_evenly(module: str, x: Tensor, **factor: int) -> None:
+    """Raise AttnzooError unless the argument of this name divides height - 1 and width - 1."""
+    for name, step in factor.items():
+        if (x.shape[2] - 1) % step or (x.shape[3] - 1) % step:
+            raise AttnzooError(
+                f"{module}: expected height - 1 and width - 1 divisible by {name}={step}, got {_shape(x)}. "
+                f"Resize the map, or build the module with {name}=1."
+            )
+
+
+def floating(module: str, x: Tensor) -> None:
+    """Raise AttnzooError unless x is a floating-point tensor, of any shape."""
+    _floating(module, x)
+
+
+def several_maps(module: str, maps: Sequence[Tensor], count: int | None = None) -> None:
+    """Raise AttnzooError unless there are `count` maps, or at least one where that is None."""
+    if len(maps) != count if count is not None else not maps:
+        wanted = "at least one map" if count is None else f"{count} maps"
+        raise AttnzooError(
+            f"{module}: expected {wanted}, one by one, got {len(maps)}. Build the module for as many; pass a list as "
+            "module(*maps)."
+        )
+
+
+def no_less(module: str, least: float, **values: float) -> None:
+    """Raise AttnzooError unless every value is at least `least`."""
+    for name, value in values.items():
+        if not value >= least:
+            raise AttnzooError(f"{module}: {name}={value!r} is not a number of at least {least:g}.")
+
+
+def quartered(module: str, x: Tensor) -> None:
+    """Raise AttnzooError unless the channels of x come in four equal parts."""
+    if x.shape[1] % 4:
+        raise AttnzooError(f"{module}: expected (B, 4 C, H, W), got {_shape(x)}. Give each side as many channels.")
+
+
+def pyramid(module: str, levels: Mapping[str, Tensor], exact: bool = False) -> None:
+    """Raise AttnzooError unless maps of one batch, named fine to coarse, halve in size from one to the next.
+
+    Odd sides are halved rounding up, as strided convolutions do, unless `exact`.
+    """
+    for (fine, x), (coarse, y) in itertools.pairwise(levels.items()):
+        halves = all(2 * n in ((m,) if exact else (m, m + 1)) for m, n in zip(x.shape[2:], y.shape[2:], strict=True))
+        if x.shape[0] != y.shape[0] or not halves:
+            raise AttnzooError(
+                f"{module}: expected {coarse} at half the size of {fine}, {_shape(x)}, got {_shape(y)}. Levels of a "
+                "pyramid have strides that double, and one batch."
+            )
+
+
+def square_map(module: str, x: Tensor) -> None:
+    """Raise AttnzooError unless the map is as high as it is wide."""
+    if x.shape[2] != x.shape[3]:
+        raise AttnzooError(f"{module}: expected square maps (B, C, S, S), got {_shape(x)}. Crop or resize it first.")
+
+
+def divided(module: str, x: Tensor, **divisor: int) -> None:
+    """Raise AttnzooError unless the argument of this name divides height and width."""
+    for name, step in divisor.items():
+        if x.shape[2] % step or x.shape[3] % step:
+            raise AttnzooError(
+                f"{module}: expected height and width divisible by {name}={step}, got {_shape(x)}. Pad the map first, "
+                f"or build the module with {name}=1."
+            )
+
+
+def class_indices(module: str, target: Tensor, batch: int) -> None:
+    """Raise AttnzooError unless the target holds one integer for each sample of the batch."""
+    if not isinstance(target, Tensor) or target.is_floating_point() or tuple(target.shape) != (batch,):
+        given = f"{_shape(target)} of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
+        raise AttnzooError(f"{module}: expected target as ({batch}), the index of each sample's class, got {given}.")
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

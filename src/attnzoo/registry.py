@@ -23,6 +23,7 @@ FAMILIES: Final = (
     "context",
     "head",
     "regularization",
+    "network",
 )
 
 
@@ -175,6 +176,16 @@ def signature(name: str) -> inspect.Signature:
 def constructor(name: str) -> Callable[..., None]:
     """The constructor itself."""
     return _entry(name).make.__init__
+
+
+def module_class(name: str) -> type[nn.Module]:
+    """The class of a module."""
+    return _entry(name).make
+
+
+def classes(contract: str) -> tuple[type[nn.Module], ...]:
+    """The classes of all modules of a contract."""
+    return tuple(make for card, make in _REGISTRY.values() if card.contract == contract)
 
 
 def docstring(name: str) -> str:

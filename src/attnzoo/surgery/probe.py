@@ -44,7 +44,6 @@ def probe(model: nn.Module, example_input: Any = None) -> dict[str, Seen]:
     Raises:
         AttnzooError: the model does not run on that input.
     """
-    given = _guess(model) if example_input is None else example_input
     seen: dict[str, Seen] = {}
     last_leaf: list[nn.Module] = []
     paths = {module: path for path, module in model.named_modules()}
@@ -63,18 +62,33 @@ def probe(model: nn.Module, example_input: Any = None) -> dict[str, Seen]:
 
     handles = [module.register_forward_hook(watch) for module in paths]
     try:
+        attempt(model, example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def attempt(model: nn.Module, example_input: Any = None) -> Any:
+    """What the model gives in eval mode and without gradient; the model is left as it was.
+
+    Args:
+        model: any module.
+        example_input: as in `probe`.
+
+    Raises:
+        AttnzooError: the model does not run on that input.
+    """
+    given = _guess(model) if example_input is None else example_input
+    try:
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            run(model, given)
+            return run(model, given)
     except Exception as error:
         how = "Give an example_input that the model takes" if example_input is None else "Check example_input"
         raise AttnzooError(
             f"the model does not run on {_describe(given)}: {type(error).__name__}: {error}. {how}, for example "
             "example_input=torch.randn(1, 3, 224, 224)."
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
 
 
 def run(model: nn.Module, given: Any) -> Any:

@@ -1,19 +1,13 @@
 """Where in a model a module can be plugged in."""
 
-import difflib
-import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
-from attnzoo.errors import AttnzooError
+from attnzoo.surgery.matching import At, match
 from attnzoo.surgery.plug import CHILD
 from attnzoo.surgery.probe import Seen, probe
-
-At = str | Sequence[str] | Callable[[str, nn.Module], bool]
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,9 @@ def find(model: nn.Module, at: At, example_input: Any = None) -> list[tuple[Site
     """
     seen = probe(model, example_input)
     named = {path: module for path, module in model.named_modules() if path and CHILD not in path.split(".")}
-    return [(_judge(path, named[path], seen.get(path)), seen.get(path)) for path in _match(named, at, seen)]
+    usable = [path for path, what in seen.items() if path and what.shape is not None and len(what.shape) > 2]
+    paths = match(named, at, "at", usable)
+    return [(_judge(path, named[path], seen.get(path)), seen.get(path)) for path in paths]
 
 
 def host_of(module: nn.Module) -> nn.Module:
@@ -87,40 +83,3 @@ def _judge(path: str, module: nn.Module, seen: Seen | None) -> Site | str:
     if len(seen.shape) == 3:
         contract, channels, size = "tokens", seen.shape[2], seen.shape[1:2]
     return Site(path, type(module).__name__, contract, channels, size, seen.calls)
-
-
-def _match(named: dict[str, nn.Module], at: At, seen: dict[str, Seen]) -> list[str]:
-    if callable(at):
-        found = [path for path, module in named.items() if at(path, module)]
-        if not found:
-            raise AttnzooError(f"the predicate matches no submodule. {_offer(seen)}")
-        return found
-    patterns = [at] if isinstance(at, str) else list(at)
-    matched: set[str] = set()
-    for pattern in patterns:
-        hits = {path for path in named if _matches(pattern.split("."), path.split("."))}
-        if not hits:
-            raise AttnzooError(f"at={pattern!r} matches no submodule. {_offer(seen, pattern)}")
-        matched |= hits
-    if not matched:
-        raise AttnzooError(f"at={at!r} names no submodule. {_offer(seen)}")
-    return [path for path in named if path in matched]
-
-
-def _matches(pattern: list[str], path: list[str]) -> bool:
-    """Part by part; '**' stands for any number of parts, at the end for at least one."""
-    if not pattern or not path:
-        return pattern == path
-    if pattern[0] == "**":
-        return pattern == ["**"] or _matches(pattern[1:], path) or _matches(pattern, path[1:])
-    return fnmatchcase(path[0], pattern[0]) and _matches(pattern[1:], path[1:])
-
-
-def _offer(seen: dict[str, Seen], wanted: str = "") -> str:
-    """What would match: the names with their numbers starred, those nearest to the wanted one first."""
-    usable = [path for path, what in seen.items() if path and what.shape is not None and len(what.shape) > 2]
-    globs = list(dict.fromkeys(re.sub(r"\d+(?=\.|$)", "*", path) for path in usable))
-    starred = re.sub(r"\d+(?=\.|$)", "*", wanted)
-    globs.sort(key=lambda glob: -difflib.SequenceMatcher(None, glob, starred).ratio())
-    more = f" and {len(globs) - 12} more, see attnzoo.sites(model)" if len(globs) > 12 else ""
-    return f"These would: {', '.join(globs[:12])}{more}."

@@ -1,5 +1,6 @@
 """The module under test: how to build it and feed it."""
 
+import inspect
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ class Subject:
         name: of the module.
         card: its card.
         size: height and width of its maps, unless a check wants others.
-        tokens: it takes (B, N, C).
+        tokens: it takes (B, N, C), or vectors (B, C): the channels come last.
         fixed_size: one instance takes maps of one size only, by the method.
     """
 
@@ -26,7 +27,7 @@ class Subject:
         self.name = name
         self.card = registry.card(name)
         self.size = examples.fitting(name, _SIZE)
-        self.tokens = self.card.contract == "tokens"
+        self.tokens = len(examples.input_shapes(name)[0]) < 3
         self.fixed_size = "two-sizes" in self.card.not_applicable
 
     def build(self, size: tuple[int, int] | None = None) -> nn.Module:
@@ -51,14 +52,19 @@ class Subject:
         """The module exported with dynamic batch, height and width; traced once for several checks."""
         return torch.export.export(self.build(), self.inputs(3), dynamic_shapes=self.dynamic_shapes(3), strict=False)
 
-    def dynamic_shapes(self, batch: int) -> tuple[dict[int, Any], ...]:
-        """Which dimensions of the inputs are free: those that change with the batch and, unless fixed, the size."""
+    def dynamic_shapes(self, batch: int) -> tuple[Any, ...]:
+        """Which dimensions of the inputs are free: those that change with the batch and, unless fixed, the size.
+
+        One entry per argument of forward, so that those of a `*maps` are nested.
+        """
         other = self.size if self.fixed_size else (self.size[0] + 4, self.size[1] + 4)
         pairs = zip(self.inputs(batch), self.inputs(batch + 1, other), strict=True)
-        return tuple(
+        free = tuple(
             {i: torch.export.Dim.DYNAMIC for i, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)) if n != m}
             for a, b in pairs
         )
+        arguments = inspect.signature(self.bare().forward).parameters.values()
+        return (free,) if any(one.kind is one.VAR_POSITIONAL for one in arguments) else free
 
 
 def randomise(module: nn.Module) -> nn.Module:

@@ -1,11 +1,10 @@
 """Position attention of DANet: every place takes in all others, by how well they match."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import to_map, to_tokens
+from attnzoo.blocks import affinity, attend, to_map, to_tokens
 from attnzoo.registry import Paper, register
 
 DANET = Paper(
@@ -60,10 +59,10 @@ class DAPosition(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("da_position", x, self.channels)
         q, k, v = (to_tokens(conv(x))[:, None] for conv in (self.query_conv, self.key_conv, self.value_conv))
-        y = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # (B, 1, H W, C)
+        y = attend(q, k, v, scale=1.0)  # (B, 1, H W, C)
         return torch.addcmul(x, self.gamma.to(x.dtype), to_map(y[:, 0], *x.shape[2:]).to(x.dtype))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map (B, 1, H W, H W)."""
         q, k = (to_tokens(conv(x))[:, None] for conv in (self.query_conv, self.key_conv))
-        return (q @ k.transpose(-2, -1)).softmax(dim=-1)
+        return affinity(q, k, scale=1.0)

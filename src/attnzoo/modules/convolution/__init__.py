@@ -1,0 +1,31 @@
+"""Convolutions that can take a plain one's place, and blocks of them."""
+
+from attnzoo.modules.convolution import ac_block as ac_block
+from attnzoo.modules.convolution import aw_conv as aw_conv
+from attnzoo.modules.convolution import blaze_block as blaze_block
+from attnzoo.modules.convolution import cond_conv as cond_conv
+from attnzoo.modules.convolution import dbb as dbb
+from attnzoo.modules.convolution import depthwise_separable as depthwise_separable
+from attnzoo.modules.convolution import dgc as dgc
+from attnzoo.modules.convolution import do_conv as do_conv
+from attnzoo.modules.convolution import dynamic_conv as dynamic_conv
+from attnzoo.modules.convolution import effnet_block as effnet_block
+from attnzoo.modules.convolution import fused_conv_bn as fused_conv_bn
+from attnzoo.modules.convolution import ghost as ghost
+from attnzoo.modules.convolution import ghost_bottleneck as ghost_bottleneck
+from attnzoo.modules.convolution import ghost_v2 as ghost_v2
+from attnzoo.modules.convolution import gn_conv as gn_conv
+from attnzoo.modules.convolution import hcg as hcg
+from attnzoo.modules.convolution import hcg_transition as hcg_transition
+from attnzoo.modules.convolution import involution as involution
+from attnzoo.modules.convolution import mb_conv as mb_conv
+from attnzoo.modules.convolution import mix_conv as mix_conv
+from attnzoo.modules.convolution import mobile_one as mobile_one
+from attnzoo.modules.convolution import odconv as odconv
+from attnzoo.modules.convolution import ps_conv as ps_conv
+from attnzoo.modules.convolution import py_conv as py_conv
+from attnzoo.modules.convolution import rep_vgg as rep_vgg
+from attnzoo.modules.convolution import slim_conv as slim_conv
+from attnzoo.modules.convolution import sp_conv as sp_conv
+from attnzoo.modules.convolution import spd_conv as spd_conv
+from attnzoo.modules.convolution import weight_excitation as weight_excitation
