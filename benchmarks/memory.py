@@ -234,9 +234,7 @@ def table(rows: list[dict]) -> Table:
         )
         growth = f"N^{row['exponent']:.2f} / N^{row['textbook_exponent']:.2f}"
         star = " *" if row["softmax_over_all_pairs"] else ""
-        result.add_row(
-            row["case"] + star, *sizes, f"x {row['memory_ratio']:.2f}", f"x {row['time_ratio']:.2f}", growth
-        )
+        result.add_row(row["case"] + star, *sizes, f"x {row['memory_ratio']:.2f}", f"x {row['time_ratio']:.2f}", growth)
     return result
 
 

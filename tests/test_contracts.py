@@ -9,12 +9,20 @@ from attnzoo import examples, registry
 
 every_module = pytest.mark.parametrize("name", attnzoo.names())
 SIZE = (7, 7)
+
+
+def channel_argument(name: str) -> str | None:
+    """The argument that says how many channels the first input has, if there is one."""
+    known = registry.signature(name).parameters
+    return next((key for key in ("channels", "in_channels", "low_channels") if key in known), None)
+
+
 ANY_CHANNELS = {  # whose mathematics needs no channel count
     name
     for name in attnzoo.names()
-    if "channels" in registry.signature(name).parameters
-    and registry.signature(name).parameters["channels"].default is None
+    if (key := channel_argument(name)) is None or registry.signature(name).parameters[key].default is None
 }
+ANY_SHAPE = {n for n in attnzoo.names() if attnzoo.card(n).contract == "activation" and channel_argument(n) is None}
 
 
 def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -58,18 +66,19 @@ def test_wrong_inputs_are_refused(name: str) -> None:
     module, (x, *others) = example(name)
     narrower = x[..., :-1] if x.dim() == 3 else x[:, :-1]
     any_channels = name in ANY_CHANNELS
-    for wrong in (x[0], x.long(), x[..., None], "x", None, *([] if any_channels else [narrower])):
+    shapes = [] if name in ANY_SHAPE else [x[0], x[..., None], *([] if any_channels else [narrower])]
+    for wrong in (x.long(), "x", None, *shapes):
         with pytest.raises(attnzoo.AttnzooError, match=rf"^{name}: expected "):
             module(wrong, *others)
 
 
-@every_module
+@pytest.mark.parametrize("name", [name for name in attnzoo.names() if channel_argument(name)])
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "64", True, None])
 def test_wrong_channels_are_refused(name: str, wrong: object) -> None:
     arguments = examples.arguments(name, size=SIZE)
-    key = "channels" if "channels" in arguments else "in_channels"
+    key = channel_argument(name)
     if wrong is None and name in ANY_CHANNELS:
-        attnzoo.create(name, channels=None)
+        attnzoo.create(name, **{**arguments, key: None})
         return
     with pytest.raises(attnzoo.AttnzooError, match=rf"^{name}: {key}="):
         attnzoo.create(name, **{**arguments, key: wrong})

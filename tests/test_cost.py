@@ -37,7 +37,7 @@ def test_every_module_has_a_cost_and_is_left_alone(name: str) -> None:
     state = {key: value.clone() for key, value in module.state_dict().items()}
     cost = attnzoo.cost(module, examples.input_shapes(name, size=size))
     assert cost.parameters == sum(p.numel() for p in module.parameters())
-    assert cost.activation_bytes > 0
+    assert cost.activation_bytes >= 0  # a copy keeps nothing
     assert module.training
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
 

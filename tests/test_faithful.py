@@ -36,7 +36,7 @@ def test_every_weight_matters(name: str) -> None:
             assert min(errors) <= TOLERANCE, f"{key} is not inert"
         else:
             assert max(errors) > TOLERANCE, f"{key} does not matter"
-    if not parameters:
+    if not parameters and any(isinstance(value, float) for value in vars(cases[0].build()).values()):
         assert max(case.error(_scale_numbers(case.build())) for case in cases) > TOLERANCE
 
 

@@ -52,7 +52,8 @@ def cost(module: nn.Module, input_shape: Shape, latency: bool = False, repeats: 
     shapes = _check(input_shape)
     try:
         macs = _count_macs(_without_data(module).eval(), shapes) // _BATCH
-        saved = _count_saved_bytes(_without_data(module).train(), shapes) // _BATCH
+        bare = _without_data(module).train()
+        saved = saved_bytes(bare, _examples(bare, shapes)) // _BATCH
     except AttnzooError:
         raise
     except Exception as error:
@@ -92,7 +93,8 @@ def _count_macs(module: nn.Module, shapes: Shapes) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _count_saved_bytes(module: nn.Module, shapes: Shapes) -> int:
+def saved_bytes(module: nn.Module, inputs: Sequence[Tensor]) -> int:
+    """What autograd keeps of one forward pass for the backward pass, without the parameters."""
     own = {id(t) for t in [*module.parameters(), *module.buffers()]}
     kept: dict[int, Tensor] = {}  # storages, held so that none is counted twice under a reused address
 
@@ -103,7 +105,7 @@ def _count_saved_bytes(module: nn.Module, shapes: Shapes) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        output = module(*_examples(module, shapes))
+        output = module(*inputs)
     del output
     return sum(x.numel() * x.element_size() for x in kept.values())
 

@@ -64,7 +64,13 @@ def deterministic(subject: Subject, profile: Profile) -> None:
         module, inputs = subject.build(), tuple(x.requires_grad_() for x in subject.inputs())
         result = outputs_of(module(*inputs))
         backward(result)
-        runs.append([*result, *(x.grad for x in inputs if x.grad is not None), *(p.grad for p in module.parameters())])
+        runs.append(
+            [
+                *result,
+                *(x.grad for x in inputs if x.grad is not None),
+                *(p.grad for p in module.parameters() if p.grad is not None),
+            ]
+        )
     same = all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
     require(same, "two runs differ")
 

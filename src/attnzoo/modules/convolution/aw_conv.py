@@ -103,7 +103,7 @@ class AWConv(ComputedKernel):
         weight, bias = self.taken_over(conv)
         nn.init.zeros_(self.expand.weight)
         start = 0.0 if self.gate_act == "sigmoid" else 1.0  # where no activation is flat
-        nn.init.constant_(self.expand.bias, start)
+        self.expand.bias.data.fill_(start)  # type: ignore[union-attr]
         factor = ACTS[self.gate_act](torch.tensor(start)).item() + self.residual
         self.weight.data.copy_(weight / factor)
         if self.bias is not None:

@@ -23,12 +23,12 @@ from attnzoo.registry import Paper, register
     ),
     source="huggingface/pytorch-image-models@aa4b585",
     source_license="Apache-2.0",
-    summary="Sums several expert kernels for every sample, weighed by sigmoids of a linear map of the pooled input, and "
-    "then convolves once. Capacity grows with the experts while the convolution costs what one does.",
+    summary="Sums several expert kernels for every sample, weighed by sigmoids of a linear map of the pooled input, "
+    "and then convolves once. Capacity grows with the experts while the convolution costs what one does.",
     summary_zh="以池化输入的线性映射经 sigmoid 得到权重，为每个样本加权求和若干专家卷积核，然后只做一次卷积。"
     "容量随专家数增长，而卷积本身的开销不变。",
-    placement="The last stages of MobileNets, ResNet-50, MnasNet and EfficientNet-B0, and the classifier; 8 experts are "
-    "usual.",
+    placement="The last stages of MobileNets, ResNet-50, MnasNet and EfficientNet-B0, and the classifier; 8 experts "
+    "are usual.",
     reported="Paper: MobileNetV1 on ImageNet top-1 71.9 to 73.7 with 8 experts.",
     differences=(
         "In the authors' networks one routing vector feeds the three convolutions of a block: pass routing_weights.",

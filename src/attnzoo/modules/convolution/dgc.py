@@ -1,6 +1,5 @@
 """DGC, dynamic group convolution: every head convolves the channels that it finds important in this sample."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,11 +26,12 @@ from attnzoo.registry import Paper, register
     summary="After BatchNorm and ReLU, each of several heads gates the input channels by the pooled input, leaves out "
     "the least important of this sample, and convolves the rest to its share of the output. The share that is left "
     "out grows during training.",
-    summary_zh="在 BatchNorm 与 ReLU 之后，若干个头各自根据池化输入为输入通道加门，舍去该样本中最不重要的通道，再把其余通道卷积成自己那份输出。"
+    summary_zh="在 BatchNorm 与 ReLU 之后，若干个头各自根据池化输入为输入通道加门，"
+    "舍去该样本中最不重要的通道，再把其余通道卷积成自己那份输出。"
     "被舍去的比例在训练中逐渐增大。",
     placement="The 1x1 convolution of each DenseNet or CondenseNet layer, or the convolutions of ResNet-18.",
-    reported="Top-1 error on ImageNet of the authors' release: CondenseNet with 4 heads, pruning 0.75, 25.4; ResNet-18, "
-    "pruning 0.55, 31.22.",
+    reported="Top-1 error on ImageNet of the authors' release: CondenseNet with 4 heads, pruning 0.75, 25.4; "
+    "ResNet-18, pruning 0.55, 31.22.",
     differences=(
         "The gates go into a kernel for each sample, which saves the authors' copy of the map for every head.",
         "Like the authors' training code it computes the dense convolution; only skipping the zeros would save time.",
@@ -60,6 +60,9 @@ class DGC(ComputedKernel):
         gate_factor or progress that is no share, an input that is not (B, in_channels, H, W) or smaller than the
         kernel, or a single value per channel in training mode.
     """
+
+    reference_keys = {"_inactive_channels": "inactive"}
+    inactive: Tensor
 
     def __init__(
         self,
@@ -145,8 +148,6 @@ class DGC(ComputedKernel):
                 heads = [state[f"headconv_{i}.{key}"] for i in range(self.num_heads)]
                 ours[own] = torch.cat(heads)
         return ours
-
-    reference_keys = {"_inactive_channels": "inactive"}
 
 
 def set_progress(model: nn.Module, progress: float) -> None:

@@ -25,7 +25,8 @@ from attnzoo.registry import Paper, register
     source_license="none found",
     summary="Mixes several kernels and biases for every sample, by a softmax that a small network computes from the "
     "pooled input. A high temperature early in training keeps all kernels learning.",
-    summary_zh="由小网络根据池化输入算出 softmax 权重，为每个样本混合若干卷积核与偏置。训练初期使用高温度，使所有卷积核都得到学习。",
+    summary_zh="由小网络根据池化输入算出 softmax 权重，为每个样本混合若干卷积核与偏置。"
+    "训练初期使用高温度，使所有卷积核都得到学习。",
     placement="Every convolution but the first of MobileNetV2 and V3; every 3x3 convolution but the stem of a ResNet.",
     reported="Abstract: MobileNetV3-Small gains 2.9 points of ImageNet top-1 for 4% more FLOPs.",
     differences=(

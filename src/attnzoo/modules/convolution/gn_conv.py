@@ -25,15 +25,16 @@ from attnzoo.registry import Paper, register
     ),
     source="raoyongming/HorNet@ac9e210",
     source_license="MIT",
-    summary="Features of growing width are multiplied, order after order, by slices of one large depthwise convolution. "
-    "High-order interactions in space come at the price of a few 1x1 convolutions.",
-    summary_zh="宽度逐阶增长的特征，一阶接一阶地与同一个大核深度卷积的各个切片相乘。以少数 1x1 卷积的代价得到高阶空间交互。",
-    placement="The depthwise convolution's place in a ConvNeXt-like block, x + gamma gn_conv(norm(x)); HorNet takes the "
-    "orders 2, 3, 4 and 5 in its stages, and the scale 1/3.",
+    summary="Features of growing width are multiplied, order after order, by slices of one large depthwise "
+    "convolution. High-order interactions in space come at the price of a few 1x1 convolutions.",
+    summary_zh="宽度逐阶增长的特征，一阶接一阶地与同一个大核深度卷积的各个切片相乘。"
+    "以少数 1x1 卷积的代价得到高阶空间交互。",
+    placement="The depthwise convolution's place in a ConvNeXt-like block, x + gamma gn_conv(norm(x)); HorNet takes "
+    "the orders 2, 3, 4 and 5 in its stages, and the scale 1/3.",
     reported="No headline figure recorded here.",
     differences=(
-        "The authors cast to float32 before the Fourier transform and do not cast back; here the output has the input's "
-        "dtype.",
+        "The authors cast to float32 before the Fourier transform and do not cast back; here the output has the "
+        "input's dtype.",
         "The authors' constructor prints a line.",
     ),
     not_applicable=dict.fromkeys(

@@ -26,7 +26,8 @@ from attnzoo.registry import Paper, register
     source_license="MIT",
     summary="Makes a kernel for every place from the features of that very place, and shares it between 16 channels at "
     "a time. Specific in space and shared over channels, it turns a convolution inside out.",
-    summary_zh="由每个位置自身的特征生成该位置的卷积核，并让每 16 个通道共用。空间上各不相同、通道间共享，正好与卷积相反。",
+    summary_zh="由每个位置自身的特征生成该位置的卷积核，并让每 16 个通道共用。"
+    "空间上各不相同、通道间共享，正好与卷积相反。",
     placement="The 3x3 convolutions of ResNet bottlenecks, with kernels of 7 (RedNet).",
     reported="ImageNet top-1: RedNet-50 78.35, 15.5M parameters, 2.7 GFLOPs (ResNet-50 in that setting: 76.8).",
     differences=(

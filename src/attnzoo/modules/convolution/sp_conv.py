@@ -26,12 +26,13 @@ from attnzoo.registry import Paper, register
     source_license="none found",
     summary="Gives a representative part of the channels a grouped 3x3 and a 1x1 convolution, and the redundant rest a "
     "cheap 1x1. Channel by channel, a softmax over the pooled results mixes the two.",
-    summary_zh="把有代表性的那部分通道交给分组 3x3 与 1x1 卷积，其余冗余通道只用廉价的 1x1 卷积。再按两路池化结果的 softmax 逐通道混合。",
+    summary_zh="把有代表性的那部分通道交给分组 3x3 与 1x1 卷积，其余冗余通道只用廉价的 1x1 卷积。"
+    "再按两路池化结果的 softmax 逐通道混合。",
     placement="The 3x3 convolutions of ResNet or VGG.",
     reported="No headline figure recorded here.",
     differences=(
-        "At stride 2 the authors' code fails for odd sizes, whose convolution and pooling differ; here they are refused "
-        "by name.",
+        "At stride 2 the authors' code fails for odd sizes, whose convolution and pooling differ; here they are "
+        "refused by name.",
         "The 3x3 convolution always has two groups; the authors' argument groups is not used.",
         "An older copy in a collection fails in every call, and squeezes away a batch of one.",
     ),

@@ -26,9 +26,9 @@ METHODS = ("lwe", "mwe", "both")
     ),
     source="authors (ECCV 2020), layer file circulated with the paper",
     source_license="none found",
-    summary="Weighs the kernel itself in training: by a squeeze-and-excitation over the input channels of every filter, "
-    "by a function that stretches large weights, or by both. As the input has no part in it, a plain convolution "
-    "remains for inference.",
+    summary="Weighs the kernel itself in training: by a squeeze-and-excitation over the input channels of every "
+    "filter, by a function that stretches large weights, or by both. As the input has no part in it, a plain "
+    "convolution remains for inference.",
     summary_zh="训练时对卷积核本身加权：在每个滤波器的输入通道上做 SE，或用函数放大较大的权重，或二者并用。"
     "因与输入无关，推理时只剩一个普通卷积。",
     placement="Every convolution of the network.",
@@ -36,7 +36,8 @@ METHODS = ("lwe", "mwe", "both")
     differences=(
         "The circulated file standardises the weights first, which the paper's formulas do not: standardize=False. It "
         "is said not to help depthwise convolutions.",
-        "The file leaves the magnitudes alone in the very first call of a layer, by a counter; here every call is alike.",
+        "The file leaves the magnitudes alone in the very first call of a layer, by a counter; here all calls are "
+        "alike.",
         "The paper leaves mwe_epsilon free between 0 and 0.2; the file fixes 0.1.",
     ),
     example={"kernel_size": 3, "padding": 1},
@@ -101,7 +102,7 @@ class WeightExcitation(ComputedKernel):
 
     def kernel(self) -> Tensor:
         """(out_channels, in_channels / groups, h, w)."""
-        weight = self.weight
+        weight: Tensor = self.weight
         with without_autocast(weight):
             if self.standardize:
                 spread, centre = torch.std_mean(weight, dim=(1, 2, 3), keepdim=True)
@@ -125,6 +126,7 @@ class WeightExcitation(ComputedKernel):
             largest = weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny) * (1 / math.atanh(1 / self.room))
             weight = largest * (weight / largest).tanh()
         if self.mlp is not None:
+            nn.init.ones_(self.mlp.fc1.bias)  # no unit starts dead
             nn.init.zeros_(self.mlp.fc2.weight)
             nn.init.zeros_(self.mlp.fc2.bias)
             weight = 2 * weight

@@ -110,25 +110,24 @@ class CFNetFocalSwin(nn.Module):
         return y + drop_path(z.permute(0, 3, 1, 2), self.drop_path, self.training).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the attention map (B, h n, w^2, w^2) of n windows, head by head."""
-        qkv, logits = self._windows(self.norm1(x.permute(0, 2, 3, 1)))
-        q, k, _ = qkv
-        maps = (q @ k.mT * q.shape[-1] ** -0.5 + logits).softmax(dim=-1)  # (B, n, h, w^2, w^2)
-        return maps.transpose(1, 2).flatten(1, 2)
+        """(B, C, H, W) -> the attention map (B, n h, w^2, w^2) of n windows, window by window of heads."""
+        (q, k, _), logits = self._windows(self.norm1(x.permute(0, 2, 3, 1)))
+        return (q @ k.mT * q.shape[-1] ** -0.5 + logits).softmax(dim=-1)
 
     def _attend(self, n: Tensor) -> Tensor:
         """(B, H, W, C) -> the same: attention within windows, and the projection."""
         height, width = n.shape[1:3]
         (q, k, v), logits = self._windows(n)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=logits.to(q.dtype))  # (B, n, h, w^2, d)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=logits.to(q.dtype))  # (B, n h, w^2, d)
         down, across, side = *self._counts(height, width), self.window_size
-        y = y.transpose(2, 3).flatten(3).unflatten(2, (side, side)).unflatten(1, (down, across))
+        y = y.unflatten(1, (-1, self.num_heads)).transpose(2, 3).flatten(3)  # (B, n, w^2, C)
+        y = y.unflatten(2, (side, side)).unflatten(1, (down, across))
         y = self.proj(y.transpose(2, 3).flatten(3, 4).flatten(1, 2))  # (B, H', W', C)
         back = -self._moved(down)
         return _turned(_turned(y, 1, back, height), 2, back, width)
 
     def _windows(self, n: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """(B, H, W, C) -> queries, keys and values (B, n, h, w^2, d), and what joins the logits (n, h, w^2, w^2)."""
+        """(B, H, W, C) -> queries, keys and values (B, n h, w^2, d), and what joins the logits (n h, w^2, w^2)."""
         down, across = self._counts(*n.shape[1:3])
         side, moved = self.window_size, self._moved(down)
         padded = F.pad(n, (0, 0, 0, across * side - n.shape[2], 0, down * side - n.shape[1]))
@@ -136,9 +135,10 @@ class CFNetFocalSwin(nn.Module):
             padded = _turned(_turned(padded, 1, moved, down * side), 2, moved, across * side)
         windows = padded.unflatten(1, (down, side)).unflatten(3, (across, side)).transpose(2, 3)
         tokens = windows.flatten(3, 4).flatten(1, 2)  # (B, n, w^2, C)
-        qkv = self.qkv(tokens).unflatten(3, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        qkv = self.qkv(tokens).unflatten(3, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
         bias = self._bias()
-        return qkv, bias[None] + self._apart(down, across, moved, bias)[:, None]
+        logits = bias + self._apart(down, across, moved, bias)[:, None]  # (n, h, w^2, w^2)
+        return qkv.flatten(2, 3).unbind(0), logits.flatten(0, 1)
 
     def _counts(self, height: int, width: int) -> tuple[int, int]:
         """How many windows it takes down and across."""

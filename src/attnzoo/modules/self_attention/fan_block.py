@@ -28,7 +28,6 @@ from attnzoo.registry import register
         "Their LayerNorm has torch's eps 1e-5 in the class, but their models pass 1e-6.",
     ),
     inert=("mlp.q.bias",),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
     example={"num_heads": 8},
 )
 class FANBlock(nn.Module):

@@ -34,6 +34,7 @@ from attnzoo.registry import Paper, register
         "The authors draw the first bases anew at every call, so that outputs vary in evaluation too; here as well, "
         "unless they are given as forward's second argument.",
         "Their bases kept from call to call (RAND_INIT off, updated even in evaluation) and V2+ are left out.",
+        "CD inverts a matrix, for which ONNX has no operator: export NMF or VQ.",
     ),
     not_applicable={"gradcheck": "the authors cut the gradient through all steps but the last"},
     example={"md_channels": 32, "num_bases": 8},

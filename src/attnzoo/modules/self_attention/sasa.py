@@ -37,6 +37,7 @@ SASA = Paper(
         "heads. That is per_channel=True.",
         "The port accepts a stride and then fails or mixes up places; the paper pools after the layer instead.",
     ),
+    inert=("key_conv.bias",),
 )
 class StandAloneSelfAttention(nn.Module):
     """softmax_j(q_i . (k_j + r_ij)) v_j summed over the window of i, per head; r holds row and column embeddings.
