@@ -24,6 +24,7 @@ verify: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/memory.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
-"""Write the tables of modules in both READMEs from the cards; with --check only say whether they are stale."""
+"""Write number and tables of the modules in both READMEs from the cards; with --check only say whether they are stale."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ FAMILIES = {
     "context": "Context",
     "head": "Heads",
     "regularization": "Regularization",
+    "network": "Parts of networks",
 }
 FAMILIES_ZH = {
     "channel": "通道注意力",
@@ -33,6 +35,7 @@ FAMILIES_ZH = {
     "context": "上下文",
     "head": "任务头",
     "regularization": "正则化",
+    "network": "网络组件",
 }
 
 
@@ -93,6 +96,7 @@ def _badge(statuses: list[str]) -> str:
 
 
 def _between(page: str, text: str) -> str:
+    page = re.sub(r"(<!-- count -->)\d+", rf"\g<1>{len(attnzoo.names())}", page)
     before, rest = page.split(BEGIN)
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
 

@@ -1,11 +1,12 @@
 """Attention and plug-and-play modules for computer vision: faithful, pluggable, fairly compared."""
 
-from attnzoo import modules as _modules  # fills the registry
+from attnzoo import modules as _modules  # fills the registry, as do the networks
+from attnzoo import networks as _networks
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.cost import Cost, cost
 from attnzoo.recording import record
 from attnzoo.reference import load_reference
-from attnzoo.registry import Card, Paper, card, create, names, register
+from attnzoo.registry import Card, NetworkCard, Paper, card, create, names, networks, register, register_network
 from attnzoo.surgery import (
     FoldReport,
     Replacement,
@@ -25,6 +26,7 @@ __all__ = [
     "Card",
     "Cost",
     "FoldReport",
+    "NetworkCard",
     "Paper",
     "Replacement",
     "Report",
@@ -37,10 +39,12 @@ __all__ = [
     "insert",
     "load_reference",
     "names",
+    "networks",
     "record",
     "register",
+    "register_network",
     "remove",
     "replace",
     "sites",
 ]
-del _modules
+del _modules, _networks

@@ -454,6 +454,7 @@ def mixed(shares: Tensor, parts: Tensor) -> Tensor:
 def convolve_each(
     x: Tensor,
     kernels: Tensor,
+    bias: Tensor | None,
     stride: tuple[int, int],
     padding: tuple[int, int],
     dilation: tuple[int, int],
@@ -462,13 +463,16 @@ def convolve_each(
     """Convolve every sample with a kernel of its own: (B, C, H, W), (B, out, C / groups, h, w) -> (B, out, H', W').
 
     One convolution, with the batch folded into its groups. Exported, where the batch is free but ONNX wants to know
-    the groups, a sum of matrix products, one for each tap of the kernel; so too where there is but one.
+    the groups, a sum of matrix products, one for each tap of the kernel; so too where there is but one. The bias is
+    (B, out), or None.
     """
     kernels = kernels.to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
     if torch.compiler.is_exporting() or kernels.shape[3:] == (1, 1):
-        return laid_out_like(_convolve_by_taps(x, kernels, stride, padding, dilation, groups), x)
-    batch = x.shape[0]
-    y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), None, stride, padding, dilation, batch * groups)
+        y = _convolve_by_taps(x, kernels, stride, padding, dilation, groups)
+        return laid_out_like(y if bias is None else y + bias[..., None, None], x)
+    batch, flat = x.shape[0], None if bias is None else bias.flatten()
+    y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), flat, stride, padding, dilation, batch * groups)
     return laid_out_like(y[0].unflatten(0, (batch, -1)), x)
 
 
@@ -567,8 +571,8 @@ class ComputedKernel(nn.Module):
     def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         """With one kernel of `kernel_shape`, or (B, *kernel_shape) for each sample its own; so too the bias (out)."""
         if kernel.dim() == 5:
-            y = convolve_each(x, kernel, self.stride, self.padding, self.dilation, self.groups)
-            return y if bias is None else y + bias[..., None, None].to(y.dtype)
+            biases = bias if bias is None else bias.expand(x.shape[0], -1)
+            return convolve_each(x, kernel, biases, self.stride, self.padding, self.dilation, self.groups)
         bias = None if bias is None else bias.to(x.dtype)
         padding = self.padding
         if self.padding_mode != "zeros":

@@ -35,6 +35,14 @@ def check_types(module: str, make: type) -> None:
     make.__init__ = checked  # type: ignore[misc]
 
 
+def argument_types(module: str, make: Callable[..., object], arguments: Mapping[str, object]) -> None:
+    """Raise AttnzooError for an argument of another type than the function that takes it declares."""
+    types = get_type_hints(make)
+    for name, value in arguments.items():
+        if name in types and not fits(value, types[name]):
+            raise AttnzooError(f"{module}: {name}={value!r} is not {_in_words(types[name])}.")
+
+
 def positive(module: str, **values: int) -> None:
     """Raise AttnzooError unless every value is an integer of at least 1."""
     at_least(module, 1, **values)

@@ -93,7 +93,10 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Modules; none means all.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Draw 200 arguments and compile with Inductor.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes to share the modules among.")] = 1,
-    file: Annotated[Path | None, typer.Option("--json", help="Also write the cells to this file.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Also write the cells to this file, beside those of other modules in it."),
+    ] = None,
 ) -> None:
     """Run the deployment matrix: every module through every gate."""
     from attnzoo.lab.store import write_atomically
@@ -111,7 +114,8 @@ def verify(
     )
     console.print(terminal.matrix_foot(matrix))
     if file is not None:
-        write_atomically(file, json.dumps(matrix.as_json(), indent=1, ensure_ascii=False) + "\n")
+        before = json.loads(file.read_text(encoding="utf-8")) if names and file.exists() else None
+        write_atomically(file, json.dumps(matrix.as_json(before), indent=1, ensure_ascii=False) + "\n")
     if matrix.failures:
         raise typer.Exit(1)
 

@@ -92,6 +92,21 @@ class Card:
     frameworks: tuple[str, ...] = ("torch",)
 
 
+@dataclass(frozen=True)
+class NetworkCard(Card):
+    """What there is to know about a whole network.
+
+    Attributes:
+        parameters: how many it has as its defaults build it.
+        macs: multiply-adds for one image of its published size, in millions.
+        image_size: the height and width of the images that it was published for.
+    """
+
+    parameters: int = 0
+    macs: float = 0.0
+    image_size: int = 224
+
+
 _BY_CONTRACT: Final = {"tokens": {"channels-last": "tokens (B, N, C) have their channels last already"}}
 
 
@@ -100,8 +115,15 @@ class _Entry(NamedTuple):
     make: type[nn.Module]
 
 
+class _Network(NamedTuple):
+    card: NetworkCard
+    make: Callable[..., nn.Module]
+
+
 _REGISTRY: dict[str, _Entry] = {}
+_NETWORKS: dict[str, _Network] = {}
 _Module = TypeVar("_Module", bound=type[nn.Module])
+_Make = TypeVar("_Make", bound=Callable[..., nn.Module])
 
 
 def register(
@@ -118,8 +140,7 @@ def register(
 
     def enter(make: _Module) -> _Module:
         family = make.__module__.split(".")[-2]
-        if name in _REGISTRY:
-            raise AttnzooError(f"{name}: taken by {_REGISTRY[name].make.__qualname__}; choose another name.")
+        _require_free(name)
         if contract not in CONTRACTS:
             raise AttnzooError(f"{name}: contract={contract!r} is unknown; use one of {', '.join(CONTRACTS)}.")
         if family not in FAMILIES:
@@ -144,6 +165,46 @@ def register(
     return enter
 
 
+def register_network(
+    name: str, *, paper: Paper, parameters: int, macs: float, image_size: int, **facts: Any
+) -> Callable[[_Make], _Make]:
+    """Enter the decorated function, which builds a whole network, under `name`.
+
+    `create` and `card` know it from now on, and `networks` lists it; `names` lists modules only.
+
+    Raises:
+        AttnzooError: the name is taken.
+    """
+
+    def enter(make: _Make) -> _Make:
+        _require_free(name)
+        card = NetworkCard(
+            name=name,
+            family="network",
+            contract="network",
+            paper=paper.title,
+            authors=paper.authors,
+            venue=paper.venue,
+            year=paper.year,
+            url=paper.url,
+            placement="A whole network: images in, logits out, or the maps of its stages.",
+            plug_in=False,
+            parameters=parameters,
+            macs=macs,
+            image_size=image_size,
+            **facts,
+        )
+        _NETWORKS[name] = _Network(card, make)
+        return make
+
+    return enter
+
+
+def networks() -> list[str]:
+    """The names of the whole networks, sorted."""
+    return sorted(_NETWORKS)
+
+
 def names(family: str | None = None, plug_in: bool | None = None) -> list[str]:
     """The registered names, sorted; of one family, or only those that plug in (or do not), if asked.
 
@@ -160,17 +221,17 @@ def names(family: str | None = None, plug_in: bool | None = None) -> list[str]:
 
 
 def card(name: str) -> Card:
-    """The card of a module.
+    """The card of a module, or of a network.
 
     Raises:
         AttnzooError: the name is unknown; the message suggests the nearest ones.
     """
-    return _entry(name).card
+    return _entry_of_any(name).card
 
 
 def signature(name: str) -> inspect.Signature:
     """The constructor's arguments, without `self`."""
-    return inspect.signature(_entry(name).make)
+    return inspect.signature(_entry_of_any(name).make)
 
 
 def constructor(name: str) -> Callable[..., None]:
@@ -190,16 +251,16 @@ def classes(contract: str) -> tuple[type[nn.Module], ...]:
 
 def docstring(name: str) -> str:
     """The page of a module: arguments, shapes, cost and errors."""
-    return _entry(name).make.__doc__ or ""
+    return _entry_of_any(name).make.__doc__ or ""
 
 
 def create(name: str, **arguments: Any) -> nn.Module:
-    """Build a module by its name.
+    """Build a module, or a network, by its name.
 
     Raises:
         AttnzooError: the name or an argument is unknown, an argument is missing, or its value is wrong.
     """
-    entry = _entry(name)
+    make = _entry_of_any(name).make
     known = signature(name).parameters
     takes = f"It takes {', '.join(known)}."
     for given in arguments:
@@ -208,10 +269,23 @@ def create(name: str, **arguments: Any) -> nn.Module:
     for needed, parameter in known.items():
         if parameter.default is parameter.empty and needed not in arguments:
             raise AttnzooError(f"{name}: the argument {needed!r} is missing. {takes}")
-    return entry.make(**arguments)
+    if name in _NETWORKS:
+        checks.argument_types(name, make, arguments)
+    return make(**arguments)
 
 
 def _entry(name: str) -> _Entry:
     if name not in _REGISTRY:
-        raise AttnzooError(f"unknown module {name!r}{nearest(name, _REGISTRY)} See attnzoo.names().")
+        known = (*_REGISTRY, *_NETWORKS)
+        raise AttnzooError(f"unknown module {name!r}{nearest(name, known)} See attnzoo.names() and attnzoo.networks().")
     return _REGISTRY[name]
+
+
+def _entry_of_any(name: str) -> _Entry | _Network:
+    return _NETWORKS[name] if name in _NETWORKS else _entry(name)
+
+
+def _require_free(name: str) -> None:
+    for taken in (_REGISTRY, _NETWORKS):
+        if name in taken:
+            raise AttnzooError(f"{name}: taken by {taken[name].make.__qualname__}; choose another name.")

@@ -195,7 +195,7 @@ def _fold_norms(model: nn.Module, changes: _Changes, example_input: Any) -> tupl
 def _with_norm(source: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
     if isinstance(source, nn.Conv2d):
         return plain_conv(*fuse_conv_bn(source.weight, source.bias, norm), like=source)
-    return source.folded(norm=norm)  # type: ignore[operator, no-any-return]
+    return source.folded(norm=norm)  # type: ignore[operator]
 
 
 def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
@@ -227,7 +227,7 @@ def _followed(model: nn.Module, example_input: Any) -> dict[nn.BatchNorm2d, nn.M
         taken[norm] = reads.keep(inputs[0])
 
     handles = [source.register_forward_hook(ran) for source in sources]
-    handles += [norm.register_forward_pre_hook(took) for norm in norms]  # type: ignore[arg-type]
+    handles += [norm.register_forward_pre_hook(took) for norm in norms]
     try:
         with reads:
             given = list(_tensors(attempt(model, example_input)))

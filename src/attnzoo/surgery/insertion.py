@@ -9,9 +9,10 @@ from torch import nn
 from attnzoo import registry
 from attnzoo.errors import AttnzooError
 from attnzoo.surgery.chain import Link, Memory, check_once, stages
+from attnzoo.surgery.matching import At
 from attnzoo.surgery.plug import CHILD, Plug, attach, detach
 from attnzoo.surgery.probe import Seen, probe
-from attnzoo.surgery.sites import At, Site, find, host_of
+from attnzoo.surgery.sites import Site, find, host_of
 
 
 @dataclass(frozen=True)

@@ -51,18 +51,27 @@ class Matrix:
             f"{name}: {c.check}: {c.note}" for name, cells in self.rows.items() for c in cells if c.status == "fail"
         ]
 
-    def as_json(self) -> dict[str, Any]:
-        """Cells and totals, with device, versions and date."""
-        return {
+    def as_json(self, before: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Cells and totals, with device, versions and date.
+
+        Args:
+            before: what an earlier run gave; its rows of other modules are kept, if it asked the same questions on
+                the same device and versions.
+        """
+        found: dict[str, Any] = {
             "profile": self.profile,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "device": platform.processor() or platform.machine(),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "checks": {name: {"group": check.group, "question": check.question} for name, check in CHECKS.items()},
-            "totals": dict(self.totals),
             "modules": {name: [asdict(cell) for cell in cells] for name, cells in self.rows.items()},
         }
+        if before and all(before.get(key) == found[key] for key in ("profile", "device", "python", "torch", "checks")):
+            others = {name: row for name, row in before["modules"].items() if name in registry.names()}
+            found["modules"] = dict(sorted({**others, **found["modules"]}.items()))
+        found["totals"] = dict(Counter(cell["status"] for row in found["modules"].values() for cell in row))
+        return found
 
 
 def verify(

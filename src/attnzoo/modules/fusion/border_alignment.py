@@ -26,7 +26,7 @@ from attnzoo.registry import register
         "The original takes a third argument, the sizes of the boxes, and ignores it.",
         "The paper draws five maps pooled together; the code, followed here, keeps the place apart from the borders.",
     ),
-    inert=("point.conv.bias", "border.conv.bias"),
+    inert=("point.conv.*", "border.conv.*"),  # of the weights, only their scale: an instance norm follows
     not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' code"},
     inputs=("B C H W", "B H*W 4"),
 )

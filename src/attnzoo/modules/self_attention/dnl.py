@@ -101,10 +101,12 @@ class DNL(nn.Module):
         pooled = self.pool(x)
         q, k = self._queries_keys(x, pooled)
         v = to_tokens(self.value_conv(pooled)).contiguous()  # (B, M, Cv)
-        y = attend(q, k, v[:, None], scale=self.scale)[:, 0] * self.gamma.to(v.dtype)
-        if self.mask_conv is not None:
+        y = attend(q, k, v[:, None], scale=self.scale)[:, 0]
+        if self.mask_conv is None:
+            y = y * self.gamma.to(v.dtype)
+        else:
             places = precisely(self.mask_conv, pooled).flatten(2).softmax(dim=2)  # (B, 1, M)
-            y = y + places.to(v.dtype) @ v
+            y = torch.addcmul(places.to(v.dtype) @ v, y, self.gamma.to(v.dtype))
         return x + self.norm(self.proj(to_map(y, *x.shape[2:]))).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:

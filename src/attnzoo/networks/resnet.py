@@ -1,0 +1,209 @@
+"""Residual networks: one class, whose stem and blocks are given."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnzoo.blocks import ConvNormAct
+from attnzoo.networks.base import Level, Network
+
+Stem = Callable[[int, int], nn.Module]  # channels of the image, of the stem -> the layers before the pooling
+Block = Callable[[int, int, int, int], nn.Module]  # in_channels, planes, stride, number of the stage -> a block
+Stage = Callable[[list[nn.Module], int], nn.Module]  # the blocks of a stage, the channels they give -> the stage
+Attention = Callable[[int], nn.Module]  # channels -> a module that keeps the map's shape
+
+
+class Residual(nn.Module):
+    """relu(branch(x) + shortcut(x))."""
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + self.shortcut(x))
+
+
+class PreActivation(nn.Module):
+    """attention(conv2(act(norm2(conv1(a))))) + shortcut, a = act(norm1(x)); the shortcut is x, or conv(a).
+
+    Args:
+        in_channels, channels: of input and output.
+        stride: of the first convolution, and of the shortcut.
+        attention: makes what the branch ends with; None leaves it out.
+
+    Shape: (B, in_channels, H, W) -> (B, channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int, attention: Attention | None = None) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.attention = attention(channels) if attention else nn.Identity()
+        self.shortcut: nn.Module | None = None
+        if stride > 1 or in_channels != channels:
+            self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.norm1(x))
+        branch = self.conv2(F.relu(self.norm2(self.conv1(a))))
+        return self.attention(branch) + (x if self.shortcut is None else self.shortcut(a))
+
+
+class ResNet(Network):
+    """A stem, a pooling, stages of residual blocks; every stage but the first halves the map.
+
+    Args:
+        called, num_classes, in_channels, features_only, min_size: as in `Network`.
+        block: makes a block of planes * expansion channels.
+        depths: how many blocks each stage has.
+        stem: makes the layers before the first stage.
+        planes: of each stage.
+        expansion: the channels that a block gives, over its planes.
+        stem_channels, stem_stride: of the stem.
+        pool: between stem and first stage, with stride 2; None leaves it out.
+        stage: joins the blocks of a stage.
+        tail: makes, for its channels, what follows the last stage; None leaves it out.
+    """
+
+    def __init__(
+        self,
+        called: str,
+        num_classes: int,
+        in_channels: int,
+        features_only: bool,
+        *,
+        block: Block,
+        depths: Sequence[int],
+        stem: Stem,
+        planes: Sequence[int] = (64, 128, 256, 512),
+        expansion: int = 4,
+        stem_channels: int = 64,
+        stem_stride: int = 1,
+        pool: nn.Module | None = None,
+        stage: Stage | None = None,
+        tail: Attention | None = None,
+        min_size: int = 1,
+    ) -> None:
+        super().__init__(called, num_classes, in_channels, features_only, min_size)
+        self.stem = stem(in_channels, stem_channels)
+        steps, levels, reduction = ["stem"], [], stem_stride
+        if pool is not None:
+            self.pool = pool
+            steps.append("pool")
+            levels.append(Level("stem", stem_channels, reduction))
+            reduction *= 2
+        channels = stem_channels
+        for i, (depth, width) in enumerate(zip(depths, planes, strict=True)):
+            blocks = []
+            for j in range(depth):
+                blocks.append(block(channels, width, 2 if i and not j else 1, i))
+                channels = expansion * width
+            reduction *= 2 if i else 1
+            levels.append(Level(f"layer{i + 1}", channels, reduction))
+            steps.append(f"layer{i + 1}")
+            self.add_module(steps[-1], stage(blocks, channels) if stage else nn.Sequential(*blocks))
+        if tail:
+            self.tail = tail(channels)
+            steps.append("tail")
+        self.complete(steps, levels, channels)
+
+
+def basic(in_channels: int, channels: int, stride: int) -> Residual:
+    """Two 3x3 convolutions."""
+    branch = OrderedDict(
+        conv1=ConvNormAct(in_channels, channels, 3, stride),
+        conv2=ConvNormAct(channels, channels, 3, act_layer=None),
+    )
+    return Residual(nn.Sequential(branch), shortcut(in_channels, channels, stride))
+
+
+def bottleneck(
+    in_channels: int,
+    planes: int,
+    stride: int,
+    *,
+    width: int | None = None,
+    groups: int = 1,
+    middle: Callable[[int, int], nn.Module] | None = None,
+    attention: Attention | None = None,
+    stride_first: bool = False,
+    pooled: bool = False,
+) -> Residual:
+    """1x1, 3x3 and 1x1 convolutions, to 4 planes channels.
+
+    Args:
+        in_channels, planes, stride: of the block.
+        width: the channels between, planes by default.
+        groups: of the 3x3 convolution.
+        middle: makes, for channels and a stride, what stands in place of the 3x3 convolution.
+        attention: makes what the branch ends with.
+        stride_first: the first convolution has the stride, as in Caffe's ResNet, not the middle.
+        pooled: the shortcut averages before its convolution, see `shortcut`.
+    """
+    width = planes if width is None else width
+    first, second = (stride, 1) if stride_first else (1, stride)
+    branch: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=ConvNormAct(in_channels, width, stride=first),
+        conv2=middle(width, second) if middle else ConvNormAct(width, width, 3, second, groups=groups),
+        conv3=ConvNormAct(width, 4 * planes, act_layer=None),
+    )
+    if attention:
+        branch["attention"] = attention(4 * planes)
+    return Residual(nn.Sequential(branch), shortcut(in_channels, 4 * planes, stride, pooled))
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int, pooled: bool = False) -> nn.Module:
+    """Nothing where the shape stays, else a 1x1 convolution; `pooled`, an average over stride x stride before it."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    if not pooled or stride == 1:
+        return ConvNormAct(in_channels, out_channels, stride=stride, act_layer=None)
+    pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+    return nn.Sequential(OrderedDict(pool=pool, conv=ConvNormAct(in_channels, out_channels, act_layer=None)))
+
+
+def small_stem(in_channels: int, channels: int) -> nn.Module:
+    """One 3x3 convolution."""
+    return ConvNormAct(in_channels, channels, 3)
+
+
+def large_stem(in_channels: int, channels: int) -> nn.Module:
+    """One 7x7 convolution with stride 2."""
+    return ConvNormAct(in_channels, channels, 7, stride=2)
+
+
+def deep_stem(in_channels: int, channels: int) -> nn.Module:
+    """Three 3x3 convolutions, the first with stride 2 and, as the second, half the channels."""
+    half = channels // 2
+    return nn.Sequential(
+        ConvNormAct(in_channels, half, 3, stride=2), ConvNormAct(half, half, 3), ConvNormAct(half, channels, 3)
+    )
+
+
+def draw_weights(network: nn.Module) -> None:
+    """He's normal draw, for the fan out, of every convolution without bias, as these networks' authors have it."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is None:
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+class GatedStage(nn.Module):
+    """Blocks whose branches one module gates in turn, what it remembers being handed on from block to block."""
+
+    def __init__(self, blocks: Sequence[nn.Module], gating: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.gating = gating
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = None
+        for block in self.blocks:
+            branch, state = self.gating(block.branch(x), state)  # type: ignore[operator]
+            x = F.relu(branch + block.shortcut(x))  # type: ignore[operator]
+        return x
