@@ -229,6 +229,16 @@ def card(name: str) -> Card:
     return _entry_of_any(name).card
 
 
+def paper_of(name: str) -> Paper:
+    """The publication that a card names.
+
+    Raises:
+        AttnzooError: the name is unknown.
+    """
+    known = card(name)
+    return Paper(known.paper, known.authors, known.venue, known.year, known.url)
+
+
 def signature(name: str) -> inspect.Signature:
     """The constructor's arguments, without `self`."""
     return inspect.signature(_entry_of_any(name).make)

@@ -1,1 +1,4 @@
-"""Whole networks, assembled from the library's modules."""
+"""Whole networks, assembled from the library's modules; importing this package enters their names."""
+
+from attnzoo.networks import cifar as cifar
+from attnzoo.networks import imagenet as imagenet

@@ -44,6 +44,7 @@ class Network(nn.Module):
         in_channels: of the images.
         features_only: give the maps of `feature_info` instead of logits, and have no layers beyond them.
         min_size: the least height and width of the images.
+        image_size: the only height and width of the images, where the method fixes them.
 
     Shape: (B, in_channels, H, W) -> (B, num_classes), or a list of (B, channels, H / reduction, W / reduction), the
         quotients rounded up.
@@ -54,7 +55,13 @@ class Network(nn.Module):
     steps: tuple[str, ...]
 
     def __init__(
-        self, called: str, num_classes: int, in_channels: int, features_only: bool = False, min_size: int = 1
+        self,
+        called: str,
+        num_classes: int,
+        in_channels: int,
+        features_only: bool = False,
+        min_size: int = 1,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         checks.positive(called, num_classes=num_classes, in_channels=in_channels)
@@ -63,6 +70,7 @@ class Network(nn.Module):
         self.in_channels = in_channels
         self.features_only = features_only
         self.min_size = min_size
+        self.image_size = image_size
 
     def complete(self, steps: Sequence[str], levels: Sequence[Level], width: int) -> None:
         """Say which attributes run in turn and which give levels; add the classifier of `width` channels."""
@@ -79,6 +87,8 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         checks.nchw(self.called, x, self.in_channels)
         checks.at_least_size(self.called, x, self.min_size)
+        if self.image_size is not None:
+            checks.fixed_size(self.called, x, image_size=self.image_size)
         wanted = self.feature_info.module_name() if self.features_only else []
         maps = []
         for step in self.steps:

@@ -10,7 +10,7 @@ from attnzoo.blocks import ConvNormAct
 from attnzoo.networks.base import Level, Network
 
 Stem = Callable[[int, int], nn.Module]  # channels of the image, of the stem -> the layers before the pooling
-Block = Callable[[int, int, int, int], nn.Module]  # in_channels, planes, stride, number of the stage -> a block
+Block = Callable[[int, int, int], nn.Module]  # in_channels, planes, stride -> a block
 Stage = Callable[[list[nn.Module], int], nn.Module]  # the blocks of a stage, the channels they give -> the stage
 Attention = Callable[[int], nn.Module]  # channels -> a module that keeps the map's shape
 
@@ -59,8 +59,8 @@ class ResNet(Network):
     """A stem, a pooling, stages of residual blocks; every stage but the first halves the map.
 
     Args:
-        called, num_classes, in_channels, features_only, min_size: as in `Network`.
-        block: makes a block of planes * expansion channels.
+        called, num_classes, in_channels, features_only, min_size, image_size: as in `Network`.
+        blocks: for each stage, what makes its blocks, of planes * expansion channels.
         depths: how many blocks each stage has.
         stem: makes the layers before the first stage.
         planes: of each stage.
@@ -78,7 +78,7 @@ class ResNet(Network):
         in_channels: int,
         features_only: bool,
         *,
-        block: Block,
+        blocks: Sequence[Block],
         depths: Sequence[int],
         stem: Stem,
         planes: Sequence[int] = (64, 128, 256, 512),
@@ -89,8 +89,9 @@ class ResNet(Network):
         stage: Stage | None = None,
         tail: Attention | None = None,
         min_size: int = 1,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(called, num_classes, in_channels, features_only, min_size)
+        super().__init__(called, num_classes, in_channels, features_only, min_size, image_size)
         self.stem = stem(in_channels, stem_channels)
         steps, levels, reduction = ["stem"], [], stem_stride
         if pool is not None:
@@ -99,15 +100,15 @@ class ResNet(Network):
             levels.append(Level("stem", stem_channels, reduction))
             reduction *= 2
         channels = stem_channels
-        for i, (depth, width) in enumerate(zip(depths, planes, strict=True)):
-            blocks = []
+        for i, (block, depth, width) in enumerate(zip(blocks, depths, planes, strict=True)):
+            made = []
             for j in range(depth):
-                blocks.append(block(channels, width, 2 if i and not j else 1, i))
+                made.append(block(channels, width, 2 if i and not j else 1))
                 channels = expansion * width
             reduction *= 2 if i else 1
             levels.append(Level(f"layer{i + 1}", channels, reduction))
             steps.append(f"layer{i + 1}")
-            self.add_module(steps[-1], stage(blocks, channels) if stage else nn.Sequential(*blocks))
+            self.add_module(steps[-1], stage(made, channels) if stage else nn.Sequential(*made))
         if tail:
             self.tail = tail(channels)
             steps.append("tail")

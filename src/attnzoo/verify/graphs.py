@@ -12,7 +12,7 @@ from attnzoo.verify.check import Profile, check, require
 from attnzoo.verify.subject import Subject, backward, error, outputs_of
 
 # Three sizes to compile for. Torch 2.8 compiles a strided pooling once for every remainder of the size.
-POOLS_BY_REMAINDER = torch.torch_version.TorchVersion(torch.__version__) < "2.9"
+POOLS_BY_REMAINDER = torch.__version__ < "2.9"
 VARIED = ((7, 9), (19, 33), (31, 21)) if POOLS_BY_REMAINDER else ((7, 9), (8, 5), (11, 6))
 
 

@@ -36,6 +36,7 @@ from attnzoo.registry import Paper, register
         "The reference can use InPlaceABN; here it is norm_layer and ReLU.",
     ),
     plug_in=True,
+    inert=("stages.1.near.key.1.norm.bias",),  # its channels are all on or all off in the vector: a shift of all keys
     not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
     example={"down_factors": [[2, 3]]},
 )

@@ -1,6 +1,5 @@
 """Outlook attention (VOLO): every place predicts how the members of its window attend to each other."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -82,18 +81,23 @@ class OutlookAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("outlook", x, self.channels)
         checks.strided_windows("outlook", x, self.kernel_size, self.padding, self.stride)
-        window = {"kernel_size": self.kernel_size, "padding": self.padding, "stride": self.stride}
-        maps = F.dropout(self._maps(x), self.attn_drop, self.training)
+        maps = F.dropout(self._maps(x), self.attn_drop, self.training).permute(0, 1, 4, 2, 3)  # (B, h, L, k^2, k^2)
         values = self.v(x)
+        window = {"kernel_size": self.kernel_size, "padding": self.padding, "stride": self.stride}
         with without_autocast(x):
-            windows = F.unfold(wide(values), **window).unflatten(1, (self.num_heads, -1, self.kernel_size**2))
-            members = [(windows * row[:, :, None]).sum(dim=3) for row in maps.unbind(2)]  # k^2 of (B, h, d, L)
-            y = F.fold(torch.stack(members, dim=3).flatten(1, 3), x.shape[2:], **window)
+            y = (maps @ self._windows(wide(values))).permute(0, 1, 4, 3, 2)  # (B, h, d, k^2, L)
+            y = F.fold(y.flatten(1, 3), x.shape[2:], **window)
         return self.proj_drop(self.proj(laid_out_like(y.to(x.dtype), x)))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the maps of all windows, one below another: (B, h, L k^2, k^2)."""
         return self._maps(x).permute(0, 1, 4, 2, 3).flatten(2, 3)
+
+    def _windows(self, v: Tensor) -> Tensor:
+        """(B, C, H, W) -> the L windows, places above channels (B, h, L, k^2, d)."""
+        v = F.pad(v, [self.padding] * 4).permute(0, 2, 3, 1).unflatten(3, (self.num_heads, -1))
+        held = v.unfold(1, self.kernel_size, self.stride).unfold(2, self.kernel_size, self.stride)
+        return held.permute(0, 3, 1, 2, 5, 6, 4).flatten(4, 5).flatten(2, 3)
 
     def _maps(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, h, k^2, k^2, L), in at least float32, for L windows."""
