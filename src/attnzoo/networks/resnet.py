@@ -117,7 +117,7 @@ class ResNet(Network):
 
 def basic(in_channels: int, channels: int, stride: int) -> Residual:
     """Two 3x3 convolutions."""
-    branch = OrderedDict(
+    branch: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=ConvNormAct(in_channels, channels, 3, stride),
         conv2=ConvNormAct(channels, channels, 3, act_layer=None),
     )
@@ -129,7 +129,7 @@ def bottleneck(
     planes: int,
     stride: int,
     *,
-    width: int | None = None,
+    widening: int = 1,
     groups: int = 1,
     middle: Callable[[int, int], nn.Module] | None = None,
     attention: Attention | None = None,
@@ -140,14 +140,14 @@ def bottleneck(
 
     Args:
         in_channels, planes, stride: of the block.
-        width: the channels between, planes by default.
+        widening: the channels between, over planes.
         groups: of the 3x3 convolution.
         middle: makes, for channels and a stride, what stands in place of the 3x3 convolution.
         attention: makes what the branch ends with.
         stride_first: the first convolution has the stride, as in Caffe's ResNet, not the middle.
         pooled: the shortcut averages before its convolution, see `shortcut`.
     """
-    width = planes if width is None else width
+    width = widening * planes
     first, second = (stride, 1) if stride_first else (1, stride)
     branch: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=ConvNormAct(in_channels, width, stride=first),

@@ -12,6 +12,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Te
 
     torch's own forms never store the map, but for one case: on a CPU, values that are not as wide as the keys.
     """
-    if q.device.type != "cpu" or q.shape[-1] == v.shape[-1] or torch.compiler.is_exporting():
+    if torch.compiler.is_exporting():
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    if q.device.type != "cpu" or q.shape[-1] == v.shape[-1]:
+        q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))  # else torch stores the map as well
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
     return chunked_attention(q, k, v, q.shape[-1] ** -0.5 if scale is None else scale)

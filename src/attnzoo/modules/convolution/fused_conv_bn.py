@@ -35,7 +35,6 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
         "the CPU in float32.",
         "A BatchNorm without weights folds as one of scale 1; one without running statistics is refused.",
     ),
-    inert=("conv.bias",),
     example={"kernel_size": 3, "padding": 1},
 )
 class FusedConvBN(nn.Module):

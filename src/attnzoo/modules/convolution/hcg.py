@@ -166,12 +166,13 @@ class Gates(nn.Module):
         near = _pooled(precisely(self.near, u), self.near_places)
         far = _pooled(precisely(self.far, u), self.far_places)
         z = precisely(self.squeeze, torch.cat([near, far], dim=1))
-        first = (precisely(self.near_weight, z) - precisely(self.far_weight, z)).sigmoid()  # a softmax over the two
-        return torch.lerp(far, near, first)[:, :, None, None].to(u.dtype)
+        logits = precisely(self.near_weight, z) - precisely(self.far_weight, z)
+        mixed = torch.lerp(far, near, wide(logits).sigmoid())  # by the softmax over the two
+        return mixed[:, :, None, None].to(u.dtype)
 
 
 def _pooled(x: Tensor, places: nn.Conv2d) -> Tensor:
     """The mean of x over its places, weighed by the softmax of `places`: (B, C, H, W) -> (B, C)."""
-    weights = precisely(places, x).flatten(2).softmax(dim=2)  # (B, 1, H W)
+    weights = wide(precisely(places, x)).flatten(2).softmax(dim=2)  # (B, 1, H W)
     with without_autocast(x):
         return (wide(x).flatten(2) @ weights.mT)[:, :, 0]

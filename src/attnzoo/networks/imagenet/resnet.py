@@ -81,7 +81,7 @@ def _resnet(
         "SE has biases, as in the authors' graph.",
     ),
     parameters=28_088_024,
-    macs=3860.0,
+    macs=3860.5,
     image_size=224,
 )
 def se_resnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
@@ -106,12 +106,12 @@ def se_resnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bo
         "SE has biases, as in the authors' graph.",
     ),
     parameters=27_559_896,
-    macs=4230.0,
+    macs=4233.0,
     image_size=224,
 )
 def se_resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """ResNeXt-50 32x4d with `se`, see `ResNet`."""
-    blocks = [partial(bottleneck, width=2 * planes, groups=32, attention=partial(SE, bias=True))] * 4
+    blocks = [partial(bottleneck, widening=2, groups=32, attention=partial(SE, bias=True))] * 4
 
     return _resnet("se_resnext50_32x4d", num_classes, in_channels, features_only, blocks, caffe=True)
 
@@ -131,7 +131,7 @@ def se_resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3, features_o
         "The paper's rule gives 5, 5, 5, 7.",
     ),
     parameters=25_557_112,
-    macs=4090.0,
+    macs=4089.3,
     image_size=224,
 )
 def eca_resnet50(
@@ -162,7 +162,7 @@ def eca_resnet50(
         "Counts printed by torchsummary miss the four vectors (two scales, two shifts) of each attention layer.",
     ),
     parameters=25_557_740,
-    macs=4090.0,
+    macs=4089.2,
     image_size=224,
 )
 def sa_resnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
@@ -216,7 +216,7 @@ def ge_resnet50_theta_minus(num_classes: int = 1000, in_channels: int = 3, featu
         "The authors' graph is for 224 x 224; image_size builds it for others.",
     ),
     parameters=31_106_600,
-    macs=3863.0,
+    macs=3863.5,
     image_size=224,
 )
 def ge_resnet50_theta(
@@ -261,7 +261,8 @@ def _gather_excite(
 
     sizes = [None if size is None else [_side(n, stage) for n in size] for stage in range(4)]
     blocks = [
-        partial(bottleneck, attention=partial(GatherExcite, variant=variant, feat_size=s), stride_first=True) for s in sizes
+        partial(bottleneck, attention=partial(GatherExcite, variant=variant, feat_size=s), stride_first=True)
+        for s in sizes
     ]
     return _resnet(name, num_classes, in_channels, features_only, blocks, caffe=True, image_size=size)
 
@@ -289,7 +290,7 @@ def _side(image: int, stage: int) -> int:
         " other designs.",
     ),
     parameters=27_479_784,
-    macs=4460.0,
+    macs=4462.7,
     image_size=224,
 )
 def sknet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
@@ -298,7 +299,7 @@ def sknet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool =
     def middle(channels: int, stride: int) -> nn.Module:
         return SK(channels, stride=stride)
 
-    blocks = [partial(bottleneck, width=2 * planes, middle=middle)] * 4
+    blocks = [partial(bottleneck, widening=2, middle=middle)] * 4
 
     return _resnet("sknet50", num_classes, in_channels, features_only, blocks, caffe=True)
 
@@ -318,7 +319,7 @@ def sknet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool =
         "PSA's map is normalised and rectified, as a convolution's.",
     ),
     parameters=22_561_715,
-    macs=3600.0,
+    macs=3597.9,
     image_size=224,
 )
 def epsanet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
@@ -345,7 +346,7 @@ def epsanet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool
     reported="ImageNet top-1 error: 22.19.",
     differences=("Images must have at least 97 x 97 pixels, as the last maps are pooled by 4.",),
     parameters=25_564_584,
-    macs=3930.0,
+    macs=3925.3,
     image_size=224,
     min_size=97,
 )
@@ -370,7 +371,7 @@ def scnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool =
     reported="ImageNet top-1 error: 19.53.",
     differences=("Images must have at least 97 x 97 pixels, as the last maps are pooled by 4.",),
     parameters=25_583_816,
-    macs=4690.0,
+    macs=4685.2,
     image_size=224,
     min_size=97,
 )
@@ -399,7 +400,7 @@ def scnet50_v1d(num_classes: int = 1000, in_channels: int = 3, features_only: bo
     reported="ImageNet top-1, 224: 81.03.",
     differences=("timm's resnest50d has as many parameters and names them otherwise.",),
     parameters=27_483_240,
-    macs=5370.0,
+    macs=5371.2,
     image_size=224,
 )
 def resnest50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
@@ -418,7 +419,7 @@ def resnest50(num_classes: int = 1000, in_channels: int = 3, features_only: bool
     reported="No figure recorded.",
     differences=("The authors' other fast models differ in radix, groups and width.",),
     parameters=27_483_240,
-    macs=4330.0,
+    macs=4330.7,
     image_size=224,
 )
 def resnest50_fast(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
