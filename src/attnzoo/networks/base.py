@@ -47,7 +47,7 @@ class Network(nn.Module):
         image_size: the only height and width of the images, where the method fixes them.
 
     Shape: (B, in_channels, H, W) -> (B, num_classes), or a list of (B, channels, H / reduction, W / reduction), the
-        quotients rounded up.
+        quotients rounded up (or down, where a first pooling does not pad).
     Raises: AttnzooError for numbers below 1, or an input that is smaller or not (B, in_channels, H, W).
     """
 

@@ -83,6 +83,7 @@ def _resnet(
     parameters=28_088_024,
     macs=3860.5,
     image_size=224,
+    min_size=3,
 )
 def se_resnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """ResNet-50 with `se`, see `ResNet`."""
@@ -108,6 +109,7 @@ def se_resnet50(num_classes: int = 1000, in_channels: int = 3, features_only: bo
     parameters=27_559_896,
     macs=4233.0,
     image_size=224,
+    min_size=3,
 )
 def se_resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """ResNeXt-50 32x4d with `se`, see `ResNet`."""
@@ -194,6 +196,7 @@ def shuffle_attention_resnet50(called: str, num_classes: int, in_channels: int, 
     parameters=25_557_032,
     macs=3858.0,
     image_size=224,
+    min_size=3,
 )
 def ge_resnet50_theta_minus(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """ResNet-50 with `ge` of the variant theta_minus, see `ResNet`."""
@@ -218,6 +221,7 @@ def ge_resnet50_theta_minus(num_classes: int = 1000, in_channels: int = 3, featu
     parameters=31_106_600,
     macs=3863.5,
     image_size=224,
+    min_size=3,
 )
 def ge_resnet50_theta(
     num_classes: int = 1000, in_channels: int = 3, features_only: bool = False, image_size: int | Sequence[int] = 224
@@ -245,6 +249,7 @@ def ge_resnet50_theta(
     parameters=33_637_592,
     macs=3866.0,
     image_size=224,
+    min_size=3,
 )
 def ge_resnet50_theta_plus(
     num_classes: int = 1000, in_channels: int = 3, features_only: bool = False, image_size: int | Sequence[int] = 224
@@ -292,6 +297,7 @@ def _side(image: int, stage: int) -> int:
     parameters=27_479_784,
     macs=4462.7,
     image_size=224,
+    min_size=3,
 )
 def sknet50(num_classes: int = 1000, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """ResNeXt-50 32x4d with `sk`, see `ResNet`."""

@@ -1,0 +1,99 @@
+"""Tokens, heads and softmax attention."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attnzoo.kernels.attention import attention
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, N, heads * d) -> (B, heads, N, d): head h takes the h-th run of d channels."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, heads, N, d) -> (B, N, heads * d), the inverse of `split_heads`."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def affinity(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Softmax over the keys of scale * q k^T, stored in full: (B, h, N, d), (B, h, M, d) -> (B, h, N, M).
+
+    `scale` is 1/sqrt(d) by default. `weights` (B, h, N, M) multiply the logits; then `mask`, True where a key is
+    removed, takes effect.
+    """
+    logits = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if weights is not None:
+        logits = logits * weights
+    if mask is not None:
+        logits = logits.masked_fill(mask, float("-inf"))
+    return logits.softmax(dim=-1)
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """`affinity` times v, its entries dropped with probability `dropout`: (B, h, N, d) -> (B, h, N, dv).
+
+    Only multiplicative weights need the stored map; without them it is never formed where torch can avoid it.
+    """
+    if weights is None and mask is None and not dropout:
+        return attention(q, k, v, scale)
+    if weights is None:
+        keep = None if mask is None else ~mask
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=keep, dropout_p=dropout, scale=scale)
+    return F.dropout(affinity(q, k, mask, weights, scale), dropout) @ v
+
+
+def by_offset(table: Tensor, queries: int) -> Tensor:
+    """(2 M - 1, d) -> (queries, M, d): entry [i, j] is the table's row for the offset j - i, from 1 - M up."""
+    keys = (table.shape[0] + 1) // 2
+    i, j = (torch.arange(n, device=table.device) for n in (queries, keys))
+    return table[j - i[:, None] + keys - 1]
+
+
+def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """What the queries of a map give to each row and each column of the keys' map.
+
+    q (B, h, H W, d), rows (H, H', d), columns (W, W', d) -> (B, h, H W, H'), (B, h, H W, W'): the products of the query
+    of place (y, x) with rows[y] and columns[x]. Where heads have vectors of their own, (h, H, H', d), (h, W, W', d).
+    """
+    q = q.unflatten(2, (rows.shape[-3], columns.shape[-3]))
+    down, across = q @ rows.mT, (q.transpose(2, 3) @ columns.mT).transpose(2, 3)
+    return down.flatten(2, 3), across.flatten(2, 3)
+
+
+def with_positions(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Widen queries and keys so that q k^T gains down[..., y'] + across[..., x'] for the key of row y', column x'.
+
+    The query carries its numbers for all rows and columns, the key a one in its own. Attend to these with scale=1.
+    q (B, h, N, d), k (B, h, H' W', d), down (B, h, N, H'), across (B, h, N, W').
+    """
+    height, width = down.shape[3], across.shape[3]
+    y, x = (torch.arange(n, device=k.device) for n in (height, width))
+    in_row, in_column = (y[:, None] == y)[:, None].expand(-1, width, -1), (x[:, None] == x).expand(height, -1, -1)
+    places = torch.cat([in_row, in_column], dim=2).flatten(0, 1).to(k.dtype).expand(*k.shape[:2], -1, -1)
+    return torch.cat([q, down, across], dim=3), torch.cat([k, places], dim=3)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H * W, C), row by row."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """(B, H * W, C) -> (B, C, H, W), the inverse of `to_tokens`."""
+    return tokens.transpose(1, 2).unflatten(2, (height, width))
