@@ -117,8 +117,8 @@ def cifar_senet18(num_classes: int = 10, in_channels: int = 3, features_only: bo
     source=COLLECTION,
     source_license="MIT",
     summary="ResNet-18 with its normalisations before the convolutions, and shuffle attention in 16 groups at the end "
-    "of every branch. It adds 0.01 per cent to the weights.",
-    summary_zh="归一化位于卷积之前的 ResNet-18，并在每个残差分支末端接 16 组的混洗注意力。它只增加万分之一的参数。",
+    "of every branch. It adds 360 weights in all.",
+    summary_zh="归一化位于卷积之前的 ResNet-18，并在每个残差分支末端接 16 组的混洗注意力。它总共只增加 360 个参数。",
     reported="No figure recorded.",
     differences=(
         "The published count 11,171,394 misses 240 numbers: it was printed by torchsummary, which does not see the "
@@ -209,7 +209,7 @@ def cifar_dia_resnet83(num_classes: int = 10, in_channels: int = 3, features_onl
     "fast, as it is shallow, and is yet more accurate than deep thin networks of its size.",
     summary_zh="三个阶段各有两个预激活残差块，通道数是通常 16、32、64 的四倍。"
     "它较浅因而训练快，却比同等大小的深而窄的网络更准。",
-    reported="CIFAR-10 top-1 94.98, CIFAR-100 75.97 (2.7M; the paper's table of WRN-16-4).",
+    reported="No headline figure recorded here.",
     differences=("Without the dropout that the paper tries between the convolutions.",),
     parameters=2_748_890,
     macs=392.6,
