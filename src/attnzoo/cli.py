@@ -68,7 +68,10 @@ def info(
 
 @app.command()
 def cost(
-    name: Annotated[str, typer.Argument(help="A module, or a backbone: resnet20, a timm model, torchvision:NAME.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A module, or a network: ours, a timm model, torchvision:NAME."),
+    ],
     size: Annotated[str | None, typer.Option("--input", help="One example, such as 3x224x224.")] = None,
     latency: Annotated[bool, typer.Option(help="Also time the forward pass, on the CPU at batch 1.")] = False,
     as_json: AsJson = False,
@@ -124,7 +127,7 @@ def verify(
 def compare(
     names: Annotated[list[str], typer.Argument(help="Modules that plug in; the plain backbone runs beside them.")],
     out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
-    backbone: Annotated[str, typer.Option(help="resnet20, a timm model, or torchvision:NAME.")] = "resnet20",
+    backbone: Annotated[str, typer.Option(help="One of our networks, a timm model, or torchvision:NAME.")] = "resnet20",
     data: Annotated[str, typer.Option(help="digits, or parquet:DIR with the hub's image Parquet files.")] = "digits",
     at: Annotated[str | None, typer.Option(help="Where: a glob such as 'layer*.*.bn3'.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
@@ -216,6 +219,6 @@ def _backbone(name: str, in_channels: int) -> Any:
     from attnzoo.lab.backbones import build
 
     try:
-        return build(name, num_classes=1000, in_channels=in_channels)
+        return build(name, num_classes=None, in_channels=in_channels)
     except AttnzooError as error:
         raise AttnzooError(f"{name!r} is no module{nearest(name, registry.names())} As a backbone: {error}") from error

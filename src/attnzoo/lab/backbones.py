@@ -1,33 +1,28 @@
 """Networks by name: attnzoo's own, timm's, and torchvision's as `torchvision:NAME`."""
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from torch import nn
 
+from attnzoo import registry
 from attnzoo.checks import nearest
 from attnzoo.errors import AttnzooError
-from attnzoo.networks.cifar.resnet import resnet20
 
-
-class _Own(NamedTuple):
-    make: Callable[..., nn.Module]
-    site: str  # the submodules after which attention goes by default
-
-
-_OWN: Final = {"resnet20": _Own(resnet20, "layer*.*.bn2")}
+_SITES: Final = dict.fromkeys(("resnet20", "resnet56"), "layer*.*.bn2")  # after which attention goes by default
 _TORCHVISION: Final = "torchvision:"
 
 
-def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
-    """A randomly initialised classifier.
+def build(name: str, num_classes: int | None, in_channels: int = 3) -> nn.Module:
+    """A randomly initialised classifier; num_classes None leaves it what the network has by default.
 
     Raises:
         AttnzooError: the name is unknown, or the network cannot take so many channels.
     """
     _require_known(name)
-    if name in _OWN:
-        return _OWN[name].make(num_classes=num_classes, in_channels=in_channels)
+    if name in registry.networks():
+        classes = {} if num_classes is None else {"num_classes": num_classes}
+        return registry.create(name, **classes, in_channels=in_channels)
+    num_classes = 1000 if num_classes is None else num_classes
     model: nn.Module
     if name.startswith(_TORCHVISION):
         from torchvision import models
@@ -51,11 +46,11 @@ def default_site(name: str) -> str | None:
         AttnzooError: the name is unknown.
     """
     _require_known(name)
-    return _OWN[name].site if name in _OWN else None
+    return _SITES.get(name)
 
 
 def _require_known(name: str) -> None:
-    if name in _OWN:
+    if name in registry.networks():
         return
     if name.startswith(_TORCHVISION):
         from torchvision import models
@@ -64,8 +59,9 @@ def _require_known(name: str) -> None:
     else:
         import timm
 
-        known = [*_OWN, *timm.list_models()]
+        known = [*registry.networks(), *timm.list_models()]
     if name not in known:
         raise AttnzooError(
-            f"unknown backbone {name!r}{nearest(name, known)} Use resnet20, a timm model, or torchvision:NAME."
+            f"unknown backbone {name!r}{nearest(name, known)} Use one of attnzoo.networks(), a timm model, or "
+            "torchvision:NAME."
         )
