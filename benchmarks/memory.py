@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import attnzoo
-from attnzoo.blocks import merge_heads, split_heads, to_map, to_tokens
+from attnzoo.blocks import by_offset, merge_heads, position_terms, split_heads, to_map, to_tokens
 
 C, INNER = 512, 64
 SIDES = (32, 64, 97)
@@ -78,8 +78,13 @@ def external_attention(m: nn.Module, x: Tensor) -> Tensor:
 
 
 def bottleneck_attention(m: nn.Module, x: Tensor) -> Tensor:
-    v = split_heads(to_tokens(m.qkv(x)[:, -C:]), m.num_heads)
-    return to_map(merge_heads(m.attention(x) @ v), *x.shape[2:])
+    """Logits of the content and of the offsets, each for all pairs, added up."""
+    q, k, v = (split_heads(part, m.num_heads) for part in to_tokens(m.qkv(x)).split(m.widths, dim=2))
+    content, position = m.scales
+    rows, columns = by_offset(m.height_rel, m.size[0]), by_offset(m.width_rel, m.size[1])
+    down, across = position_terms(q * position, rows, columns)
+    logits = q * content @ k.mT + (down[..., :, None] + across[..., None, :]).flatten(3)
+    return to_map(merge_heads(logits.softmax(dim=-1) @ v), *x.shape[2:])
 
 
 def residual_non_local(m: nn.Module, x: Tensor) -> Tensor:
