@@ -1,4 +1,4 @@
-"""Write number and tables of the modules in both READMEs from the cards; with --check only say whether they are stale."""
+"""Write number and tables of modules in both READMEs from the cards; with --check only say whether they are stale."""
 
 import json
 import re
