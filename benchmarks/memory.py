@@ -1,4 +1,4 @@
-"""Peak memory and time of attention over places against the textbook form, which stores the map of all pairs.
+"""Peak memory and CPU time of attention over places against the textbook form, which stores the map of all pairs.
 
 Forward and backward of one map with 512 channels and queries of 64, on one CPU thread; each measurement has a process
 of its own. Writes results/memory-cpu.json and prints the table. `--modules` measures only some.
@@ -157,16 +157,16 @@ def resident(kind: str) -> int:
 
 
 def measure(name: str, form: str, side: int, rounds: int) -> dict[str, object]:
-    """Extra bytes at the peak of the first run, and the median seconds of the later ones; in this process."""
+    """Extra bytes at the peak of the first run, and the median CPU seconds of the later ones; in this process."""
     torch.set_num_threads(1)
     case = CASES[name]
     textbook = case.textbook if form == "textbook" else (lambda module, x: module(x))
 
     def run(module: nn.Module, x: Tensor) -> float:
-        start = time.perf_counter()
+        start = time.process_time()  # other programs disturb it less than the clock
         textbook(module, x).sum().backward()
         x.grad = None
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     run(*build(case, 8))  # loads what the first run loads
     module, x = build(case, side)
@@ -230,7 +230,7 @@ def table(rows: list[dict]) -> Table:
     result.add_column("module")
     for side in SIDES:
         result.add_column(f"{side} x {side}, MiB", justify="right")
-    for column in ("memory", "time", "memory grows as"):
+    for column in ("memory", "CPU time", "memory grows as"):
         result.add_column(column, justify="right")
     for row in rows:
         sizes = (

@@ -1,4 +1,4 @@
-"""Our modules against their peers in timm and fightingcv-attention: time and memory, side by side in one process.
+"""Our modules against their peers in timm and fightingcv-attention: CPU time and memory, side by side in one process.
 
 In float32 on one CPU thread; all versions of a module take turns, and the median counts. contests.py has the peers.
 Writes results/peers-DEVICE.json and .csv and prints the table. `--modules` measures only some.
@@ -31,7 +31,7 @@ GOALS = ("cbam", "triplet", "coord", "shuffle_attention", "simam", "bam", "sge",
 
 
 def measure(versions: dict[str, nn.Module], shape: tuple[int, ...], rounds: int, backward: bool) -> dict[str, float]:
-    """Median seconds of each version, all taking turns."""
+    """Median CPU seconds of each version, all taking turns."""
     x = torch.randn(shape, requires_grad=backward)
     seconds: dict[str, list[float]] = {name: [] for name in versions}
     order = list(versions)
@@ -40,7 +40,7 @@ def measure(versions: dict[str, nn.Module], shape: tuple[int, ...], rounds: int,
         for name in order:
             module = versions[name]
             gc.collect()
-            start = time.perf_counter()
+            start = time.process_time()  # other programs disturb it less than the clock
             if backward:
                 y = module(x)
                 y.backward(y.detach())
@@ -49,7 +49,7 @@ def measure(versions: dict[str, nn.Module], shape: tuple[int, ...], rounds: int,
                 with torch.no_grad():
                     module(x)
             if turn:  # the first is a warm-up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -87,7 +87,7 @@ def geometric_mean(values: list[float]) -> float:
 
 def table(rows: list[dict]) -> Table:
     """Ratios to the fastest peer, below 1 where we are faster."""
-    result = Table(title="time over the fastest peer's, float32, one CPU thread", title_justify="left")
+    result = Table(title="CPU time over the fastest peer's, float32, one thread", title_justify="left")
     for column in ("module", "input", "forward", "forward + backward", "saved for backward, MiB"):
         result.add_column(column, justify="left" if column in ("module", "input") else "right")
     for row in rows:

@@ -48,7 +48,7 @@ def test_the_state_is_handed_on_within_a_stage_and_begins_anew() -> None:
     assert model[0].attnzoo.memory.carried == ()
 
 
-@pytest.mark.parametrize("attention", ["se", "ge", "gc", "cbam"])
+@pytest.mark.parametrize("attention", ["se", "eca", "ge", "gc", "cbam"])
 def test_attention_of_neighbours_is_connected(attention: str) -> None:
     model = build()
     before = model(images())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import BottleneckMLP, ConvNormAct, mean, precisely, spatial_mean, wide, without_autocast
+from attnzoo.modules.channel.eca import filter_size
 from attnzoo.modules.channel_spatial.cbam import SpatialGate
 from attnzoo.registry import Paper, register
 
@@ -29,6 +30,7 @@ _KEYS = {  # the authors' names, by form
         r"SpatialGate\.p2": "spatial_gate.prev_weight",
     },
 }
+_KEYS["eca"] = {**_KEYS["ge"]}
 _KEYS["se"] = {**_KEYS["ge"], r"fc\.0": "mlp.fc1", r"fc\.2": "mlp.fc2"}
 
 
@@ -48,9 +50,9 @@ _KEYS["se"] = {**_KEYS["ge"], r"fc\.0": "mlp.fc1", r"fc\.2": "mlp.fc2"}
     source="13952522076/DCANet@29c0792",
     source_license="none found",
     summary="Links the attention of neighbouring blocks: each mixes the message of the block before it into its own "
-    "statistics, and passes a message on. There are forms for SE, GE, GC and CBAM.",
+    "statistics, and passes a message on. There are forms for SE, ECA, GE, GC and CBAM.",
     summary_zh="把相邻残差块的注意力连接起来：每一块将前一块传来的消息混入自己的统计量，再向后传出消息。"
-    "提供 SE、GE、GC 与 CBAM 四种形式。",
+    "提供 SE、ECA、GE、GC 与 CBAM 五种形式。",
     placement="In every residual block, the messages handed from block to block through the whole network.",
     reported="ImageNet top-1, ResNet-50: SE 77.29 to 77.55, GE 76.24 to 76.75, GC 74.90 to 75.42, CBAM 77.28 to 77.83, "
     "SK 77.79 to 77.94.",
@@ -58,6 +60,7 @@ _KEYS["se"] = {**_KEYS["ge"], r"fc\.0": "mlp.fc1", r"fc\.2": "mlp.fc2"}
         "The paper passes the attention on; the code, followed here, passes the gated statistic or the gated map.",
         "The authors' mobile networks adapt a message of other width by two layers, and a bottleneck of theirs "
         "connects SK; both are left out.",
+        "The form for ECA is ours, made by the rule of the others; the authors have none.",
         "The authors' code and results table disagree on sizes: ResNet-50 with SE has 30,898,696 parameters in code.",
     ),
     inert=("form.score.bias", "form*.mix.weigh.*"),  # under a softmax; the norm takes out shift and scale
@@ -68,12 +71,12 @@ class DCA(nn.Module):
 
     Args:
         channels: C, the channels of the input.
-        attention: 'se', 'ge', 'gc' or 'cbam'.
+        attention: 'se', 'eca', 'ge', 'gc' or 'cbam'.
         prev_channels: P, the width of the message from the block before, C by default.
         reduction: r; the bottlenecks of 'se', 'gc' and 'cbam' are C // r wide.
 
     Shape: (B, C, H, W) and the message, or None at the first block -> (B, C, H, W) and the message. Messages
-        are (B, P) of 'se' and 'ge', (B, P, 1, 1) of 'gc'; of 'cbam' the channel gate's map (B, P, H', W') and
+        are (B, P) of 'se', 'eca' and 'ge', (B, P, 1, 1) of 'gc'; of 'cbam' the channel gate's map (B, P, H', W') and
         the spatial gate's, whose sides are k H and k W.
     Cost: that of the attention, 2 C + 3 parameters for the mixing, and (P + 3) C where the widths differ.
     Raises: AttnzooError for an unknown attention, a bottleneck without channels, messages of another shape, or
@@ -91,7 +94,7 @@ class DCA(nn.Module):
         checks.choice("dca", _FORMS, attention=attention)
         prev_channels = channels if prev_channels is None else prev_channels
         checks.positive("dca", channels=channels, prev_channels=prev_channels, reduction=reduction)
-        hidden = channels if attention == "ge" else checks.reduced("dca", channels, reduction)
+        hidden = channels if attention in ("eca", "ge") else checks.reduced("dca", channels, reduction)
         self.channels = channels
         self.prev_channels = prev_channels
         self.form: Any = _FORMS[attention](channels, prev_channels, hidden)
@@ -153,6 +156,16 @@ class _SE(_GE):
     def __init__(self, channels: int, prev_channels: int, hidden: int) -> None:
         super().__init__(channels, prev_channels, hidden)
         self.mlp = BottleneckMLP(channels, hidden, bias=True)
+
+
+class _ECA(_GE):
+    """The same with ECA's filter along the channels before the sigmoid."""
+
+    def __init__(self, channels: int, prev_channels: int, _: int) -> None:
+        super().__init__(channels, prev_channels, channels)
+        size = filter_size(channels)
+        along = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+        self.mlp = nn.Sequential(nn.Unflatten(1, (1, channels)), along, nn.Flatten(1))
 
 
 class _GC(nn.Module):
@@ -250,4 +263,10 @@ def _bottleneck(channels: int, hidden: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, out_channels))
 
 
-_FORMS: dict[str, Callable[[int, int, int], nn.Module]] = {"se": _SE, "ge": _GE, "gc": _GC, "cbam": _CBAM}
+_FORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "se": _SE,
+    "eca": _ECA,
+    "ge": _GE,
+    "gc": _GC,
+    "cbam": _CBAM,
+}

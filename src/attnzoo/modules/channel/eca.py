@@ -62,9 +62,7 @@ class ECA(nn.Module):
         super().__init__()
         checks.positive("eca", channels=channels)
         checks.above_zero("eca", gamma=gamma)
-        if kernel_size is None:
-            whole = int(abs((math.log2(channels) + b) / gamma))
-            kernel_size = whole if whole % 2 else whole + 1
+        kernel_size = filter_size(channels, gamma, b) if kernel_size is None else kernel_size
         checks.odd("eca", kernel_size=kernel_size)
         self.channels = channels
         self.shared = shared
@@ -86,3 +84,9 @@ class ECA(nn.Module):
             windows = F.pad(means, (size // 2, size // 2)).unfold(1, size, 1)  # (B, C, k)
             scores = (windows * self.conv.weight[:, 0]).sum(dim=2)
         return scores.sigmoid()[:, :, None, None].to(x.dtype)
+
+
+def filter_size(channels: int, gamma: float = 2, b: float = 1) -> int:
+    """The paper's rule for the length of the filter: odd, and longer for more channels."""
+    whole = int(abs((math.log2(channels) + b) / gamma))
+    return whole if whole % 2 else whole + 1
