@@ -30,7 +30,7 @@ _KEYS = {  # the authors' names, by form
         r"SpatialGate\.p2": "spatial_gate.prev_weight",
     },
 }
-_KEYS["eca"] = {**_KEYS["ge"]}
+_KEYS["eca"] = _KEYS["ge"]
 _KEYS["se"] = {**_KEYS["ge"], r"fc\.0": "mlp.fc1", r"fc\.2": "mlp.fc2"}
 
 
@@ -126,17 +126,17 @@ class _Mix(nn.Module):
         return self.norm(self.weigh(torch.stack([p, q], dim=2))[..., 0]).relu()
 
 
-class _GE(nn.Module):
-    """Gate the channels by their means, mixed with the message. (B, C, H, W), (B, P) -> the map, (B, C)."""
+class _Gated(nn.Module):
+    """Gate the channels by mlp of their means, mixed with the message: (B, C, H, W), (B, P) -> the map, (B, C)."""
 
     message = ()
 
-    def __init__(self, channels: int, prev_channels: int, _: int) -> None:
+    def __init__(self, channels: int, prev_channels: int, mlp: nn.Module) -> None:
         super().__init__()
         layers = (nn.Linear(prev_channels, channels), nn.LayerNorm(channels), nn.ReLU())
         self.adapt = nn.Sequential(*(layers if prev_channels != channels else ()))
         self.mix = _Mix(channels)
-        self.mlp: nn.Module = nn.Identity()
+        self.mlp = mlp
 
     def forward(self, x: Tensor, prev: Tensor | None) -> tuple[Tensor, Tensor]:
         means = spatial_mean(x).to(self.mix.norm.weight.dtype)  # (B, C)
@@ -148,24 +148,6 @@ class _GE(nn.Module):
         with without_autocast(means):
             mixed = means if prev is None else self.mix(means, self.adapt(prev.to(means.dtype)))
             return self.mlp(mixed).sigmoid()[:, :, None, None]
-
-
-class _SE(_GE):
-    """The same with a bottleneck before the sigmoid."""
-
-    def __init__(self, channels: int, prev_channels: int, hidden: int) -> None:
-        super().__init__(channels, prev_channels, hidden)
-        self.mlp = BottleneckMLP(channels, hidden, bias=True)
-
-
-class _ECA(_GE):
-    """The same with ECA's filter along the channels before the sigmoid."""
-
-    def __init__(self, channels: int, prev_channels: int, _: int) -> None:
-        super().__init__(channels, prev_channels, channels)
-        size = filter_size(channels)
-        along = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
-        self.mlp = nn.Sequential(nn.Unflatten(1, (1, channels)), along, nn.Flatten(1))
 
 
 class _GC(nn.Module):
@@ -263,10 +245,23 @@ def _bottleneck(channels: int, hidden: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, out_channels))
 
 
+def _ge(channels: int, prev_channels: int, _: int) -> nn.Module:
+    return _Gated(channels, prev_channels, nn.Identity())
+
+
+def _se(channels: int, prev_channels: int, hidden: int) -> nn.Module:
+    return _Gated(channels, prev_channels, BottleneckMLP(channels, hidden, bias=True))
+
+
+def _eca(channels: int, prev_channels: int, _: int) -> nn.Module:
+    along = nn.Conv1d(1, 1, filter_size(channels), padding="same", bias=False)
+    return _Gated(channels, prev_channels, nn.Sequential(nn.Unflatten(1, (1, channels)), along, nn.Flatten(1)))
+
+
 _FORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
-    "se": _SE,
-    "eca": _ECA,
-    "ge": _GE,
+    "se": _se,
+    "eca": _eca,
+    "ge": _ge,
     "gc": _GC,
     "cbam": _CBAM,
 }
