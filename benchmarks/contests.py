@@ -107,9 +107,9 @@ CONTESTS = {
         {"channels": C},
         {"timm": timm("coord"), "fightingcv": fighting("attention.CoordAttention.CoordAtt", C, C)},
     ),
-    "simam": Contest({}, {"fightingcv": fighting("attention.SimAM.SimAM")}),
-    "sge": Contest({"groups": 8}, {"fightingcv": fighting("attention.SGE.SpatialGroupEnhance", 8)}),
-    "triplet": Contest({}, {"fightingcv": fighting("attention.TripletAttention.TripletAttention")}),
+    "simam": Contest({"channels": C}, {"fightingcv": fighting("attention.SimAM.SimAM")}),
+    "sge": Contest({"channels": C, "groups": 8}, {"fightingcv": fighting("attention.SGE.SpatialGroupEnhance", 8)}),
+    "triplet": Contest({"channels": C}, {"fightingcv": fighting("attention.TripletAttention.TripletAttention")}),
     "shuffle_attention": Contest(
         {"channels": C, "groups": 8},
         {"fightingcv": fighting("attention.ShuffleAttention.ShuffleAttention", C, G=8)},
@@ -125,7 +125,10 @@ CONTESTS = {
         {"in_channels": C, "kernel_sizes": (3, 5), "groups": 32},
         {"timm": timm_layer("selective_kernel.SelectiveKernel", C, groups=32, split_input=False)},
     ),
-    "split_attention": Contest({"in_channels": C}, {"timm": timm_layer("split_attn.SplitAttn", C)}),
+    "split_attention": Contest(
+        {"in_channels": C, "out_channels": C, "kernel_size": 3, "padding": 1},
+        {"timm": timm_layer("split_attn.SplitAttn", C)},
+    ),
     "gc": Contest({"channels": C}, {"timm": timm("gc")}),
     "self_attention": Contest(
         {"channels": C, "dropout": 0.0},

@@ -106,9 +106,14 @@ def matrix_foot(matrix: Matrix) -> Group:
 
 
 def usage(name: str) -> str:
-    """A snippet that runs."""
-    given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name).items())
-    inputs = ", ".join(f"torch.randn({', '.join(map(str, (2, *s)))})" for s in examples.input_shapes(name))
+    """A snippet that runs, on maps of 56 x 56 at most."""
+    size, shapes = (56, 56), examples.input_shapes(name)
+    largest = max((side for shape in shapes if len(shape) == 3 for side in shape[1:]), default=0)
+    if len(shapes) > 1 and largest > size[0]:  # the finer levels of a pyramid
+        size = (size[0] ** 2 // largest, size[1] ** 2 // largest)
+        shapes = examples.input_shapes(name, size=size)
+    given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name, size=size).items())
+    inputs = ", ".join(f"torch.randn({', '.join(map(str, (2, *s)))})" for s in shapes)
     lines = [
         "import attnzoo, torch",
         f"module = attnzoo.create({name!r}{given})",
