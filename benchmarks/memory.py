@@ -141,6 +141,8 @@ def build(case: Case, side: int) -> tuple[nn.Module, Tensor]:
     arguments = dict(case.arguments)
     if case.module == "bottleneck_attention":
         arguments["size"] = (side, side)
+    if case.module == "residual_non_local":
+        side += side % 2  # it halves the map
     module = attnzoo.create(case.module, **arguments).eval()
     with torch.no_grad():
         for p in module.parameters():
