@@ -6,6 +6,7 @@ Writes results/peers-DEVICE.json and .csv and prints the table. `--modules` meas
 
 import argparse
 import csv
+import ctypes
 import gc
 import json
 import math
@@ -27,7 +28,16 @@ import attnzoo
 from attnzoo.lab.cost import saved_bytes
 
 RESULTS = Path(__file__).parent.parent / "results"
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 GOALS = ("cbam", "triplet", "coord", "shuffle_attention", "simam", "bam", "sge", "polarized")
+
+
+def keep_memory() -> None:
+    """Let the allocator keep what is freed, as in a long training: else page faults, at random, decide small ratios."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def measure(versions: dict[str, nn.Module], shape: tuple[int, ...], rounds: int, backward: bool) -> dict[str, float]:
@@ -107,6 +117,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write no files")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = [compare(name, given.rounds) for name in given.modules]

@@ -1,14 +1,16 @@
 """The vocabulary that modules share."""
 
+from attnzoo.blocks.attention import Positions as Positions
 from attnzoo.blocks.attention import affinity as affinity
 from attnzoo.blocks.attention import attend as attend
+from attnzoo.blocks.attention import attention as attention
 from attnzoo.blocks.attention import by_offset as by_offset
 from attnzoo.blocks.attention import merge_heads as merge_heads
 from attnzoo.blocks.attention import position_terms as position_terms
 from attnzoo.blocks.attention import split_heads as split_heads
 from attnzoo.blocks.attention import to_map as to_map
 from attnzoo.blocks.attention import to_tokens as to_tokens
-from attnzoo.blocks.attention import with_positions as with_positions
+from attnzoo.blocks.convnext import ConvNeXtBlock as ConvNeXtBlock
 from attnzoo.blocks.convolutions import ComputedKernel as ComputedKernel
 from attnzoo.blocks.convolutions import convolve_each as convolve_each
 from attnzoo.blocks.convolutions import fuse_conv_bn as fuse_conv_bn
@@ -18,7 +20,9 @@ from attnzoo.blocks.convolutions import pass_on as pass_on
 from attnzoo.blocks.convolutions import plain_conv as plain_conv
 from attnzoo.blocks.convolutions import silence as silence
 from attnzoo.blocks.convolutions import widened as widened
+from attnzoo.blocks.keys import nested_keys as nested_keys
 from attnzoo.blocks.layers import NORMS as NORMS
+from attnzoo.blocks.layers import Pointwise as Pointwise
 from attnzoo.blocks.layers import Activation as Activation
 from attnzoo.blocks.layers import BottleneckMLP as BottleneckMLP
 from attnzoo.blocks.layers import ChannelNorm as ChannelNorm
@@ -41,6 +45,7 @@ from attnzoo.blocks.pooling import adaptive_avg_pool as adaptive_avg_pool
 from attnzoo.blocks.pooling import averaging as averaging
 from attnzoo.blocks.pooling import covariance as covariance
 from attnzoo.blocks.pooling import resize as resize
+from attnzoo.blocks.pooling import square_root as square_root
 from attnzoo.blocks.precision import SQUARES as SQUARES
 from attnzoo.blocks.precision import laid_out_like as laid_out_like
 from attnzoo.blocks.precision import mean as mean
@@ -50,3 +55,5 @@ from attnzoo.blocks.precision import product as product
 from attnzoo.blocks.precision import spatial_mean as spatial_mean
 from attnzoo.blocks.precision import wide as wide
 from attnzoo.blocks.precision import without_autocast as without_autocast
+from attnzoo.blocks.swin import SwinBlock as SwinBlock
+from attnzoo.blocks.swin import without_offsets as without_offsets

@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnzoo.kernels.attention import attention
+from attnzoo.kernels.attention import attention as attention
+
+Positions = tuple[Tensor, Tensor]  # (B, h, N, H') and (B, h, N, W'), for keys of H' x W' places
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -23,13 +25,17 @@ def affinity(
     mask: Tensor | None = None,
     weights: Tensor | None = None,
     scale: float | None = None,
+    positions: Positions | None = None,
 ) -> Tensor:
     """Softmax over the keys of scale * q k^T, stored in full: (B, h, N, d), (B, h, M, d) -> (B, h, N, M).
 
-    `scale` is 1/sqrt(d) by default. `weights` (B, h, N, M) multiply the logits; then `mask`, True where a key is
-    removed, takes effect.
+    `scale` is 1/sqrt(d) by default. `positions` are added to the logits, see `position_terms`. `weights` (B, h, N, M)
+    multiply them; then `mask`, True where a key is removed, takes effect.
     """
     logits = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if positions is not None:
+        down, across = positions
+        logits = logits + (down[..., None] + across[..., None, :]).flatten(3)
     if weights is not None:
         logits = logits * weights
     if mask is not None:
@@ -65,7 +71,7 @@ def by_offset(table: Tensor, queries: int) -> Tensor:
     return table[j - i[:, None] + keys - 1]
 
 
-def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> Positions:
     """What the queries of a map give to each row and each column of the keys' map.
 
     q (B, h, H W, d), rows (H, H', d), columns (W, W', d) -> (B, h, H W, H'), (B, h, H W, W'): the products of the query
@@ -76,24 +82,11 @@ def position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Te
     return down.flatten(2, 3), across.flatten(2, 3)
 
 
-def with_positions(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-    """Widen queries and keys so that q k^T gains down[..., y'] + across[..., x'] for the key of row y', column x'.
-
-    The query carries its numbers for all rows and columns, the key a one in its own. Attend to these with scale=1.
-    q (B, h, N, d), k (B, h, H' W', d), down (B, h, N, H'), across (B, h, N, W').
-    """
-    height, width = down.shape[3], across.shape[3]
-    y, x = (torch.arange(n, device=k.device) for n in (height, width))
-    in_row, in_column = (y[:, None] == y)[:, None].expand(-1, width, -1), (x[:, None] == x).expand(height, -1, -1)
-    places = torch.cat([in_row, in_column], dim=2).flatten(0, 1).to(k.dtype).expand(*k.shape[:2], -1, -1)
-    return torch.cat([q, down, across], dim=3), torch.cat([k, places], dim=3)
-
-
 def to_tokens(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H * W, C), row by row."""
-    return x.flatten(2).transpose(1, 2)
+    return x.movedim(1, -1).flatten(1, -2)
 
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), the inverse of `to_tokens`."""
-    return tokens.transpose(1, 2).unflatten(2, (height, width))
+    return tokens.unflatten(1, (height, width)).movedim(-1, 1)

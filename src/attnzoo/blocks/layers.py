@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from attnzoo import checks
 from attnzoo.blocks.precision import precisely, wide
 
 Layer = Callable[[int], nn.Module]  # channels -> normalisation
@@ -45,6 +46,21 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.norm(self.conv(x)))
+
+
+class Pointwise(nn.Module):
+    """One of torch's activations; a subclass says which, and its name in messages."""
+
+    called: str
+    function: Callable[[Tensor, bool], Tensor]  # of the input, and whether to write over it
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        checks.floating(self.called, x)
+        return self.function(x, self.inplace)
 
 
 class BottleneckMLP(nn.Module):

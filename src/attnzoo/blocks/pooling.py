@@ -14,6 +14,19 @@ def covariance(x: Tensor) -> Tensor:
         return deviation @ deviation.mT / x.shape[2]
 
 
+def square_root(matrix: Tensor, steps: int) -> Tensor:
+    """The root of covariances, by Newton-Schulz steps from the matrix over its trace: (B, C, C) -> (B, C, C)."""
+    trace = matrix.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None].clamp(min=torch.finfo(matrix.dtype).tiny)
+    identity = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    root = matrix / trace
+    step = 1.5 * identity - 0.5 * root
+    root, inverse = root @ step, step
+    for _ in range(steps - 1):
+        step = 1.5 * identity - 0.5 * inverse @ root
+        root, inverse = root @ step, step @ inverse
+    return root * trace.sqrt()
+
+
 def averaging(starts: Tensor, ends: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """The matrix (n, size) whose row i averages the places from starts[i] to below ends[i]."""
     places = torch.arange(size, device=starts.device)

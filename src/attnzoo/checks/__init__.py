@@ -10,7 +10,7 @@ from attnzoo.checks.arguments import halved_groups as halved_groups
 from attnzoo.checks.arguments import head_widths as head_widths
 from attnzoo.checks.arguments import items as items
 from attnzoo.checks.arguments import no_less as no_less
-from attnzoo.checks.arguments import not_negative as not_negative
+from attnzoo.checks.arguments import multiple as multiple
 from attnzoo.checks.arguments import odd as odd
 from attnzoo.checks.arguments import only_with as only_with
 from attnzoo.checks.arguments import pair as pair
@@ -38,14 +38,13 @@ from attnzoo.checks.inputs import attention_inputs as attention_inputs
 from attnzoo.checks.inputs import axis_length as axis_length
 from attnzoo.checks.inputs import batch_statistics as batch_statistics
 from attnzoo.checks.inputs import class_indices as class_indices
+from attnzoo.checks.inputs import class_map as class_map
 from attnzoo.checks.inputs import divided as divided
-from attnzoo.checks.inputs import even_sides as even_sides
 from attnzoo.checks.inputs import features as features
 from attnzoo.checks.inputs import fixed_size as fixed_size
 from attnzoo.checks.inputs import floating as floating
 from attnzoo.checks.inputs import halvable as halvable
 from attnzoo.checks.inputs import larger_than_one_pixel as larger_than_one_pixel
-from attnzoo.checks.inputs import multiple as multiple
 from attnzoo.checks.inputs import nchw as nchw
 from attnzoo.checks.inputs import needed as needed
 from attnzoo.checks.inputs import pixels as pixels
@@ -60,6 +59,8 @@ from attnzoo.checks.inputs import shaped as shaped
 from attnzoo.checks.inputs import shrinks_evenly as shrinks_evenly
 from attnzoo.checks.inputs import some as some
 from attnzoo.checks.inputs import square_map as square_map
+from attnzoo.checks.inputs import strides as strides
+from attnzoo.checks.inputs import times_larger as times_larger
 from attnzoo.checks.inputs import tokens as tokens
 from attnzoo.checks.inputs import windows_with_pixels as windows_with_pixels
 from attnzoo.checks.types import argument_types as argument_types

@@ -46,13 +46,6 @@ def probability(module: str, **values: float) -> None:
             raise AttnzooError(f"{module}: {name}={value!r} is no probability; use a number from 0 up to below 1.")
 
 
-def not_negative(module: str, **values: float) -> None:
-    """Raise AttnzooError unless every value is at least 0."""
-    for name, value in values.items():
-        if not value >= 0:
-            raise AttnzooError(f"{module}: {name}={value!r} is negative; use 0 or more.")
-
-
 def share(module: str, **values: float) -> None:
     """Raise AttnzooError unless every value lies in [0, 1]."""
     for name, value in values.items():
@@ -155,3 +148,13 @@ def no_less(module: str, least: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= least:
             raise AttnzooError(f"{module}: {name}={value!r} is not a number of at least {least:g}.")
+
+
+def multiple(module: str, of: int, **values: int) -> None:
+    """Raise AttnzooError unless every value is a positive multiple of `of`."""
+    positive(module, **values)
+    for name, value in values.items():
+        if value % of:
+            raise AttnzooError(
+                f"{module}: {name}={value} is no multiple of {of}; use one, such as {value + -value % of}."
+            )

@@ -139,16 +139,6 @@ def some(module: str, **values: bool) -> None:
         raise AttnzooError(f"{module}: {' and '.join(f'{name}=False' for name in values)} leave nothing; turn one on.")
 
 
-def multiple(module: str, of: int, **values: int) -> None:
-    """Raise AttnzooError unless every value is a positive multiple of `of`."""
-    positive(module, **values)
-    for name, value in values.items():
-        if value % of:
-            raise AttnzooError(
-                f"{module}: {name}={value} is no multiple of {of}; use one, such as {value + -value % of}."
-            )
-
-
 def shape_kept(module: str, projection: str, stride: int, in_channels: int, out_channels: int) -> None:
     """Raise AttnzooError where a plain shortcut does not fit; `projection` names the argument that makes one fit."""
     if stride != 1 or in_channels != out_channels:
@@ -207,15 +197,6 @@ def halvable(module: str, x: Tensor, sides: int = 2) -> None:
     """Raise AttnzooError unless each of the last `sides` dimensions is at least 2, for a pooling that halves them."""
     if any(size < 2 for size in x.shape[x.dim() - sides :]):
         raise AttnzooError(f"{module}: expected sides of at least 2, got {_shape(x)}: the method halves them.")
-
-
-def even_sides(module: str, x: Tensor) -> None:
-    """Raise AttnzooError unless height and width are even."""
-    if x.shape[2] % 2 or x.shape[3] % 2:
-        raise AttnzooError(
-            f"{module}: expected even height and width, got {_shape(x)}: the method halves the map and doubles it "
-            "again. Pad it first."
-        )
 
 
 def windows_with_pixels(module: str, x: Tensor, bins: int) -> None:
@@ -290,11 +271,72 @@ def divided(module: str, x: Tensor, **divisor: int) -> None:
             )
 
 
-def class_indices(module: str, target: Tensor, batch: int) -> None:
-    """Raise AttnzooError unless the target holds one integer for each sample of the batch."""
+def times_larger(module: str, factor: int, **maps: Tensor) -> None:
+    """Raise AttnzooError unless the first of two named maps is `factor` times as high and wide as the second."""
+    (fine, x), (coarse, y) = maps.items()
+    if any(n != factor * m for n, m in zip(x.shape[2:], y.shape[2:], strict=True)):
+        raise AttnzooError(
+            f"{module}: expected {fine} {factor} times as high and wide as {coarse}, {_shape(y)}, got {_shape(x)}. "
+            f"Take them from stages whose strides differ by {factor}."
+        )
+
+
+def strides(module: str, backbone: object, wanted: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Give the places of the last maps of these strides in what a backbone gives, and their channels.
+
+    Raises AttnzooError where the backbone gives no such maps, or does not tell.
+    """
+    info = getattr(backbone, "feature_info", None)
+    if info is None or not getattr(backbone, "features_only", True):
+        raise AttnzooError(
+            f"{module}: expected a backbone that gives maps and tells of them in feature_info, got "
+            f"{type(backbone).__name__}. Build it with features_only=True."
+        )
+    given = list(info.reduction())
+    if not set(wanted) <= set(given):
+        raise AttnzooError(f"{module}: expected a backbone with maps of strides {list(wanted)}, got one of {given}.")
+    places = [len(given) - 1 - given[::-1].index(stride) for stride in wanted]
+    return places, [info.channels()[place] for place in places]
+
+
+def class_indices(module: str, target: Tensor, batch: int, classes: int) -> None:
+    """Raise AttnzooError unless the target holds, for each sample of the batch, one integer from 0 to below `classes`.
+
+    The values are looked at on the CPU only, and where code reads them: not in a graph, nor under vmap.
+    """
     if not isinstance(target, Tensor) or target.is_floating_point() or tuple(target.shape) != (batch,):
         given = f"{_shape(target)} of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
         raise AttnzooError(f"{module}: expected target as ({batch}), the index of each sample's class, got {given}.")
+    if not _holds(target, (target >= 0) & (target < classes)):
+        raise AttnzooError(f"{module}: expected classes from 0 to {classes - 1} in target, got {target.tolist()}.")
+
+
+def class_map(module: str, target: Tensor, logits: Tensor, ignored: int) -> None:
+    """Raise AttnzooError unless the target (B, H, W) holds a class, or `ignored`, at each place of logits (B, K, H, W).
+
+    The values are looked at as `class_indices` does.
+    """
+    batch, classes, *size = logits.shape
+    if not isinstance(target, Tensor) or target.is_floating_point() or tuple(target.shape) != (batch, *size):
+        given = f"{_shape(target)} of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
+        wanted = ", ".join(map(str, (batch, *size)))
+        raise AttnzooError(f"{module}: expected target as ({wanted}), the index of each place's class, got {given}.")
+    known = (target >= 0) & (target < classes) | (target == ignored)
+    if not _holds(target, known):
+        raise AttnzooError(
+            f"{module}: expected classes from 0 to {classes - 1}, or {ignored} where none counts, in target, got "
+            f"{target[~known].unique().tolist()}."
+        )
+
+
+def _holds(target: Tensor, known: Tensor) -> bool:
+    """Whether all classes of a target are known, as far as code reads them here."""
+    if target.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(known.all())
+    except RuntimeError:  # as vmap raises
+        return True
 
 
 def _floating(module: str, x: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attnzoo.errors import AttnzooError
 from attnzoo.modes import evaluating
+from attnzoo.surgery.probe import multiply_adds
 
 Shapes = tuple[tuple[int, ...], ...]
 Shape = Sequence[int] | Sequence[Sequence[int]]
@@ -85,12 +86,8 @@ def _examples(module: nn.Module, shapes: Shapes) -> list[Tensor]:
 
 
 def _count_macs(module: nn.Module, shapes: Shapes) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
     # With a gradient wanted, attention takes no fused path that the counter does not know.
-    with FlopCounterMode(display=False) as counter:
-        module(*_examples(module, shapes))
-    return int(counter.get_total_flops()) // 2
+    return multiply_adds(lambda: module(*_examples(module, shapes)))[1]
 
 
 def saved_bytes(module: nn.Module, inputs: Sequence[Tensor]) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnzoo.kernels.attention.chunked import _batched, _chunks
+from attnzoo.kernels.chunking import batched, chunks
 
 FORWARD, BACKWARD = "attnzoo::chunked_column_attention", "attnzoo::chunked_column_attention_backward"
 
@@ -37,10 +37,10 @@ class _Chunked(torch.autograd.Function):
 
 @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
 def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
-    """(B, N, d), (B, M, d), (B, M, dv) -> (B, N, dv), in a list, as `_batched` wants it."""
+    """(B, N, d), (B, M, d), (B, M, dv) -> (B, N, dv), in a list, as `batched` wants it."""
     (y,) = _like_output(q, k, v)
     y.zero_()
-    for b, m in _chunks(k, q):
+    for b, m in chunks(k, q):
         p = (k[b, m] @ q[b].mT).softmax(dim=2)
         y[b].baddbmm_(p.mT, v[b, m])
     return [y]
@@ -51,7 +51,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> tuple[Tensor, Tens
     """The gradients of q, k and v, for that of y."""
     dq, dk, dv = _like_inputs(q, k, v, dy)
     dq.zero_()
-    for b, m in _chunks(k, q):
+    for b, m in chunks(k, q):
         p = (k[b, m] @ q[b].mT).softmax(dim=2)
         dv[b, m] = p @ dy[b]
         through = (dv[b, m] * v[b, m]).sum(dim=2, keepdim=True)
@@ -75,5 +75,5 @@ torch.library.impl(FORWARD, "cpu", _forward)
 torch.library.impl(BACKWARD, "cpu", _backward)
 torch.library.register_fake(FORWARD, _like_output)
 torch.library.register_fake(BACKWARD, _like_inputs)
-torch.library.register_vmap(FORWARD, _batched(torch.ops.attnzoo.chunked_column_attention))
-torch.library.register_vmap(BACKWARD, _batched(torch.ops.attnzoo.chunked_column_attention_backward))
+torch.library.register_vmap(FORWARD, batched(torch.ops.attnzoo.chunked_column_attention))
+torch.library.register_vmap(BACKWARD, batched(torch.ops.attnzoo.chunked_column_attention_backward))

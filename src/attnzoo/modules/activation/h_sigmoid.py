@@ -1,9 +1,8 @@
 """Hard sigmoid (MobileNetV3): a ramp from 0 to 1 between -3 and 3."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
 
-from attnzoo import checks
+from attnzoo.blocks import Pointwise
 from attnzoo.registry import Paper, register
 
 MOBILENET_V3 = Paper(
@@ -34,7 +33,7 @@ MOBILENET_V3 = Paper(
         "The authors work in place by default, on a temporary tensor, which is harmless.",
     ),
 )
-class HSigmoid(nn.Module):
+class HSigmoid(Pointwise):
     """min(max(x + 3, 0), 6) / 6.
 
     Args:
@@ -45,10 +44,5 @@ class HSigmoid(nn.Module):
     Raises: AttnzooError for an input that is not floating-point.
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        checks.floating("h_sigmoid", x)
-        return F.hardsigmoid(x, self.inplace)
+    called = "h_sigmoid"
+    function = staticmethod(F.hardsigmoid)

@@ -1,9 +1,8 @@
 """Hard swish (MobileNetV3): x times its hard sigmoid."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
 
-from attnzoo import checks
+from attnzoo.blocks import Pointwise
 from attnzoo.modules.activation.h_sigmoid import MOBILENET_V3
 from attnzoo.registry import register
 
@@ -22,7 +21,7 @@ from attnzoo.registry import register
     reported="No headline figure recorded here.",
     differences=("The gradient at exactly -3 and 3 differs between implementations; here it is torch's own.",),
 )
-class HSwish(nn.Module):
+class HSwish(Pointwise):
     """x min(max(x + 3, 0), 6) / 6.
 
     Args:
@@ -33,10 +32,5 @@ class HSwish(nn.Module):
     Raises: AttnzooError for an input that is not floating-point.
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        checks.floating("h_swish", x)
-        return F.hardswish(x, self.inplace)
+    called = "h_swish"
+    function = staticmethod(F.hardswish)

@@ -1,9 +1,8 @@
 """Mish: x times the hyperbolic tangent of its softplus."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
 
-from attnzoo import checks
+from attnzoo.blocks import Pointwise
 from attnzoo.registry import Paper, register
 
 
@@ -30,7 +29,7 @@ from attnzoo.registry import Paper, register
         "Hard Mish, 0.5 x clamp(x + 2, 0, 2), is another function.",
     ),
 )
-class Mish(nn.Module):
+class Mish(Pointwise):
     """x tanh(log(1 + exp(x))).
 
     Args:
@@ -41,10 +40,5 @@ class Mish(nn.Module):
     Raises: AttnzooError for an input that is not floating-point.
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        checks.floating("mish", x)
-        return F.mish(x, self.inplace)
+    called = "mish"
+    function = staticmethod(F.mish)

@@ -1,9 +1,8 @@
 """Swish, also SiLU: x times its own sigmoid."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
 
-from attnzoo import checks
+from attnzoo.blocks import Pointwise
 from attnzoo.registry import Paper, register
 
 
@@ -31,7 +30,7 @@ from attnzoo.registry import Paper, register
         "which neither scripts nor exports.",
     ),
 )
-class Swish(nn.Module):
+class Swish(Pointwise):
     """x sigmoid(x).
 
     Args:
@@ -42,10 +41,5 @@ class Swish(nn.Module):
     Raises: AttnzooError for an input that is not floating-point.
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        checks.floating("swish", x)
-        return F.silu(x, self.inplace)
+    called = "swish"
+    function = staticmethod(F.silu)

@@ -94,7 +94,7 @@ class IAU(nn.Module):
             z = x.to(self.reduce.weight.dtype)
             z = z + self.mixed(self.mixing(z).to(z.dtype))
             masks = self.gate(z)
-            parts = (z.flatten(2) @ masks.flatten(2).transpose(1, 2))[..., None]  # (B, C, P, 1)
+            parts = (masks.flatten(2) @ z.flatten(2).mT).mT[..., None]  # (B, C, P, 1)
             vectors = self.reduce(torch.cat([parts, spatial_mean(z, keepdim=True).to(z.dtype)], dim=2))
             parts, whole = vectors.split([masks.shape[1], 1], dim=2)  # (B, C / 2, P, 1), (B, C / 2, 1, 1)
             parts = self._update(parts, whole)

@@ -72,7 +72,7 @@ class GhostBottleneck(nn.Module):
         checks.positive(name, in_channels=in_channels, out_channels=out_channels, mid_channels=mid_channels)
         checks.odd(name, dw_kernel_size=dw_kernel_size)
         checks.choice(name, (1, 2), stride=stride)
-        checks.not_negative(name, se_ratio=se_ratio)
+        checks.no_less(name, 0, se_ratio=se_ratio)
         padding = dw_kernel_size // 2
         self.in_channels = in_channels
         self.widen = Ghost(in_channels, mid_channels)

@@ -77,7 +77,7 @@ class MBConv(nn.Module):
         checks.positive("mb_conv", in_channels=in_channels, out_channels=out_channels, stride=stride)
         checks.positive("mb_conv", expand_ratio=expand_ratio)
         checks.odd("mb_conv", kernel_size=kernel_size)
-        checks.not_negative("mb_conv", se_ratio=se_ratio)
+        checks.no_less("mb_conv", 0, se_ratio=se_ratio)
         checks.probability("mb_conv", drop_path=drop_path)
         checks.above_zero("mb_conv", eps=eps)
         checks.share("mb_conv", momentum=momentum)

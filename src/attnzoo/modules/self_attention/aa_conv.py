@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import (
+    Positions,
     affinity,
-    attend,
+    attention,
     by_offset,
     merge_heads,
     position_terms,
@@ -17,7 +18,6 @@ from attnzoo.blocks import (
     to_map,
     to_tokens,
     wide,
-    with_positions,
     without_autocast,
 )
 from attnzoo.registry import Paper, register
@@ -119,8 +119,8 @@ class AAConv(nn.Module):
         checks.nchw("aa_conv", x, self.in_channels)
         local = self.conv_out(x)
         with without_autocast(x):
-            q, k, v = self._queries_keys_values(x)
-            y = attend(q, k, v, scale=1.0)  # (B, h, N, d)
+            q, k, v, positions = self._queries_keys_values(x)
+            y = attention(q, k, v, scale=1.0, positions=positions)  # (B, h, N, d)
         if self.legacy_reshape:
             seen = y.reshape(-1, self.widths[2], *local.shape[2:])
         else:
@@ -130,16 +130,16 @@ class AAConv(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the attention map (B, h, H' W', H' W')."""
         with without_autocast(x):
-            q, k, _ = self._queries_keys_values(x)
-            return affinity(q, k, scale=1.0)
+            q, k, _, positions = self._queries_keys_values(x)
+            return affinity(q, k, scale=1.0, positions=positions)
 
-    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Positions | None]:
         qkv = wide(precisely(self.qkv_conv, x))
         parts = to_tokens(qkv).split(self.widths, dim=2)
         q, k, v = (split_heads(part, self.num_heads) for part in parts)  # (B, h, N, d)
         q = q * q.shape[3] ** -0.5
         if self.size is None:
-            return q, k, v
+            return q, k, v, None
         checks.fixed_size("aa_conv", qkv, size=self.size)
         rows, columns = by_offset(self.key_rel_h, self.size[0]), by_offset(self.key_rel_w, self.size[1])
-        return *with_positions(q, k, *position_terms(q, rows.to(q.dtype), columns.to(q.dtype))), v
+        return q, k, v, position_terms(q, rows.to(q.dtype), columns.to(q.dtype))

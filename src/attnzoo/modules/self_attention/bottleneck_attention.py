@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import (
+    Positions,
     affinity,
-    attend,
+    attention,
     by_offset,
     make_divisible,
     merge_heads,
@@ -18,7 +19,6 @@ from attnzoo.blocks import (
     to_map,
     to_tokens,
     wide,
-    with_positions,
     without_autocast,
 )
 from attnzoo.registry import Paper, register
@@ -47,7 +47,7 @@ from attnzoo.registry import Paper, register
     differences=(
         "The numbers come from timm; the authors' published snippet scales the queries first, and with them the "
         "position logits: that is scale_pos_embed=True.",
-        "timm stores the maps of content and position logits; here they ride along in wider queries and keys.",
+        "timm stores the maps of content and position logits; here a few rows at a time.",
     ),
     example={"size": (7, 8)},
     inputs=("B C 7 8",),
@@ -112,23 +112,22 @@ class BottleneckAttention(nn.Module):
         checks.fixed_size("bottleneck_attention", x, size=self.size)
         checks.at_least_size("bottleneck_attention", x, self.stride)
         with without_autocast(x):
-            q, k, v = self._queries_keys_values(x)
-            y = attend(q, k, v, scale=1.0)
+            q, k, v, positions = self._queries_keys_values(x)
+            y = attention(q, k, v, scale=1.0, positions=positions)
         return self.pool(to_map(merge_heads(y), *x.shape[2:]).to(x.dtype))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the attention map (B, h, H W, H W)."""
         with without_autocast(x):
-            q, k, _ = self._queries_keys_values(x)
-            return affinity(q, k, scale=1.0)
+            q, k, _, positions = self._queries_keys_values(x)
+            return affinity(q, k, scale=1.0, positions=positions)
 
-    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Positions]:
         parts = wide(to_tokens(precisely(self.qkv, x))).split(self.widths, dim=2)
         q, k, v = (split_heads(part, self.num_heads) for part in parts)  # (B, h, N, d)
         content, position = self.scales
         rows, columns = by_offset(self.height_rel, self.size[0]), by_offset(self.width_rel, self.size[1])
-        down, across = position_terms(q * position, rows.to(q.dtype), columns.to(q.dtype))
-        return *with_positions(q * content, k, down, across), v
+        return q * content, k, v, position_terms(q * position, rows.to(q.dtype), columns.to(q.dtype))
 
 
 def query_width(module: str, out_channels: int, num_heads: int, head_dim: int | None, qk_ratio: float) -> int:

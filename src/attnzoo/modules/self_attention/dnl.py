@@ -100,7 +100,7 @@ class DNL(nn.Module):
             checks.halvable("dnl", x)
         pooled = self.pool(x)
         q, k = self._queries_keys(x, pooled)
-        v = to_tokens(self.value_conv(pooled)).contiguous()  # (B, M, Cv)
+        v = to_tokens(self.value_conv(pooled))  # (B, M, Cv)
         y = attend(q, k, v[:, None], scale=self.scale)[:, 0]
         if self.mask_conv is None:
             y = y * self.gamma.to(v.dtype)
@@ -115,7 +115,7 @@ class DNL(nn.Module):
 
     def _queries_keys(self, x: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, H W, C') and (B, 1, M, C')."""
-        q, k = (to_tokens(y).contiguous() for y in (self.query_conv(x), self.key_conv(pooled)))
+        q, k = (to_tokens(y) for y in (self.query_conv(x), self.key_conv(pooled)))
         if self.whiten:
             q, k = (tokens - mean(tokens, 1, keepdim=True).to(tokens.dtype) for tokens in (q, k))
         return q[:, None], k[:, None]

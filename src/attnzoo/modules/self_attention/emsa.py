@@ -95,9 +95,7 @@ class EMSA(nn.Module):
         if sr_ratio > 1:
             self.sr = nn.Conv2d(channels, channels, sr_ratio + 1, sr_ratio, padding=sr_ratio // 2, groups=channels)
             self.sr_norm = nn.LayerNorm(channels)
-        mixes = apply_transform and num_heads > 1
-        self.mix = nn.Conv2d(num_heads, num_heads, 1) if mixes else None
-        self.mix_norm = nn.InstanceNorm2d(num_heads) if mixes else None
+        self.mix = nn.Conv2d(num_heads, num_heads, 1) if apply_transform and num_heads > 1 else None
 
     def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Join the separate key and value projections that one of the sources has."""
@@ -130,6 +128,7 @@ class EMSA(nn.Module):
 
     def _affinity(self, q: Tensor, k: Tensor) -> Tensor:
         logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        if self.mix is None or self.mix_norm is None:
+        if self.mix is None:
             return logits.softmax(dim=-1)
-        return self.mix_norm(self.mix(logits).softmax(dim=-1))
+        mixed = self.mix(logits).softmax(dim=-1)
+        return F.layer_norm(mixed, mixed.shape[-2:])  # as an instance norm, which refuses maps of one pixel

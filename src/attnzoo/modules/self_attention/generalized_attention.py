@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import (
+    Positions,
     affinity,
-    attend,
+    attention,
     merge_heads,
     position_terms,
     precisely,
@@ -18,7 +19,6 @@ from attnzoo.blocks import (
     to_map,
     to_tokens,
     wide,
-    with_positions,
     without_autocast,
 )
 from attnzoo.registry import Paper, register
@@ -132,7 +132,8 @@ class GeneralizedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("generalized_attention", x, self.channels)
         with without_autocast(x):
-            y = attend(*self._queries_keys_values(x), scale=1.0)
+            q, k, v, positions = self._queries_keys_values(x)
+            y = attention(q, k, v, scale=1.0, positions=positions)
         height, width = (1, 1) if self.same_for_all else x[:, :, :: self.q_stride, :: self.q_stride].shape[2:]
         y = self.proj_conv(to_map(merge_heads(y), height, width).to(x.dtype))
         if self.q_stride > 1 and not self.same_for_all:
@@ -142,11 +143,11 @@ class GeneralizedAttention(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map (B, h, N, M); N is 1 where all queries share their weights."""
         with without_autocast(x):
-            q, k, _ = self._queries_keys_values(x)
-            return affinity(q, k, scale=1.0)
+            q, k, _, positions = self._queries_keys_values(x)
+            return affinity(q, k, scale=1.0, positions=positions)
 
-    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys whose products are the whole logits, and the values."""
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Positions | None]:
+        """Queries, keys, values, and what else the logits have."""
         at = x[:, :, :: self.q_stride, :: self.q_stride]
         of = x[:, :, :: self.kv_stride, :: self.kv_stride]
         (height, width), (rows, columns) = at.shape[2:], of.shape[2:]
@@ -163,11 +164,11 @@ class GeneralizedAttention(nn.Module):
         elif self.spatial_range >= 0:
             down, across = (v.new_zeros(*v.shape[:2], count, n) for n in (rows, columns))
         else:
-            return content, k, v
+            return content, k, v, None
         if self.spatial_range >= 0:
             down = down + self._out_of_reach(height, rows, v)[:, None].expand(-1, width, -1).flatten(0, 1)
             across = across + self._out_of_reach(width, columns, v).repeat(height, 1)
-        return *with_positions(content, k, down, across), v
+        return content, k, v, (down, across)
 
     def _heads(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
         return split_heads(wide(to_tokens(precisely(conv, x))), self.num_heads)

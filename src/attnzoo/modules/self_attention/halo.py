@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import (
+    Positions,
     affinity,
-    attend,
+    attention,
     by_offset,
     position_terms,
     precisely,
     wide,
-    with_positions,
     without_autocast,
 )
 from attnzoo.modules.self_attention.bottleneck_attention import query_width
@@ -116,15 +116,16 @@ class HaloAttention(nn.Module):
         checks.divisible("halo", "height", x.shape[2], block_size=self.block_size)
         checks.divisible("halo", "width", x.shape[3], block_size=self.block_size)
         with without_autocast(x):
-            y = attend(*self._queries_keys_values(x), scale=1.0)
+            q, k, v, positions = self._queries_keys_values(x)
+            y = attention(q, k, v, scale=1.0, positions=positions)
         y = self._blocks_side_by_side(y, x).permute(0, 2, 4, 3, 5, 1, 6)  # (B, H / b, b, W / b, b, h, dv)
         return self.pool(y.flatten(5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2).to(x.dtype))
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the attention map (B, h, queries, w^2), each on the window of its block."""
         with without_autocast(x):
-            q, k, _ = self._queries_keys_values(x)
-            maps = self._blocks_side_by_side(affinity(q, k, scale=1.0), x)  # (B, h, H / b, W / b, b, b, w^2)
+            q, k, _, positions = self._queries_keys_values(x)
+            maps = self._blocks_side_by_side(affinity(q, k, scale=1.0, positions=positions), x)  # (B, h, H / b, W / b, b, b, w^2)
         return maps.transpose(3, 4).flatten(2, 5)
 
     def _blocks_side_by_side(self, y: Tensor, x: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class HaloAttention(nn.Module):
         height, width = x.shape[2] // self.block_size, x.shape[3] // self.block_size
         return y.unflatten(2, (self.queries, -1)).unflatten(0, (-1, height, width)).movedim(3, 1)
 
-    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Positions]:
         """Of every block (B H W / b^2, h, places, d)."""
         q = self._windows(wide(precisely(self.q, x)), self.queries, self.queries)
         around = F.pad(wide(precisely(self.kv, x)), [self.halo_size] * 4)
@@ -140,7 +141,7 @@ class HaloAttention(nn.Module):
         k, v = windows.split(self.widths, dim=3)
         content, position = self.scales
         rows, columns = (by_offset(t.to(q.dtype), self.queries) for t in (self.height_rel, self.width_rel))
-        return *with_positions(q * content, k, *position_terms(q * position, rows, columns)), v
+        return q * content, k, v, position_terms(q * position, rows, columns)
 
     def _windows(self, x: Tensor, size: int, step: int) -> Tensor:
         """(B, h d, H, W) -> (windows, h, size^2, d)."""

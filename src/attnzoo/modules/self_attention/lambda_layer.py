@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import SQUARES, laid_out_like, make_divisible, precisely, wide, without_autocast
+from attnzoo.blocks import SQUARES, laid_out_like, make_divisible, precisely, to_tokens, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -104,7 +104,7 @@ class LambdaLayer(nn.Module):
             checks.several_values("lambda_layer", x)
         with without_autocast(x):
             q, k, v = self._queries_keys_values(x)
-            content = v.flatten(2) @ k.mT  # (B, V, K)
+            content = to_tokens(v).mT @ k.mT  # (B, V, K)
             around = wide(self._around(v))  # (B, V, K, N)
             y = content[:, None] @ q + torch.einsum("bhkn,bvkn->bhvn", q, around)  # (B, h, V, N)
         return laid_out_like(self.pool(y.flatten(1, 2).unflatten(2, x.shape[2:]).to(x.dtype)), x)
@@ -118,7 +118,7 @@ class LambdaLayer(nn.Module):
     def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, h, K, N), (B, K, N) with rows that sum to 1, and (B, V, H, W)."""
         q, k, v = wide(precisely(self.qkv, x)).split(self.widths, dim=1)
-        q = wide(precisely(self.norm_q, q)).flatten(2).unflatten(1, (self.num_heads, -1))
+        q = to_tokens(wide(precisely(self.norm_q, q))).mT.unflatten(1, (self.num_heads, -1))
         return q, k.flatten(2).softmax(dim=2), wide(precisely(self.norm_v, v))
 
     def _around(self, v: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class NonLocal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         q, k = self._queries_keys(x)
-        v = to_tokens(self.pool(self.value(x))).contiguous()
+        v = to_tokens(self.pool(self.value(x)))
         if self.mode == "dot_product":
             with without_autocast(x):
                 y = wide(q) @ (wide(k).mT @ wide(v) / k.shape[1])
@@ -144,7 +144,7 @@ class NonLocal(nn.Module):
 
     def _queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, C') and (B, M, C')."""
-        return to_tokens(self.query(x)).contiguous(), to_tokens(self.pool(self.key(x))).contiguous()
+        return to_tokens(self.query(x)), to_tokens(self.pool(self.key(x)))
 
     def _scores(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """What a query (B, N) and a key (B, M) add to the logit of their pair."""

@@ -76,7 +76,7 @@ class ResidualNonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("residual_non_local", x, self.channels)
-        checks.even_sides("residual_non_local", x)
+        checks.whole_blocks("residual_non_local", x, 2)
         x = self.head(x)
         return self.tail(torch.addcmul(x, self.trunk(x), self.gate(x)))
 
