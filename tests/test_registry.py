@@ -19,6 +19,7 @@ FIRST = {  # what a constructor of each contract begins with
     "head": ({"in_channels", "channels"},),
     "fusion": (),
     "activation": (),
+    "loss": (),
 }
 every_module = pytest.mark.parametrize("name", attnzoo.names())
 

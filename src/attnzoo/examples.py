@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,13 @@ from torch import Tensor
 from attnzoo import registry
 
 _CLASSES = 10
+
+
+class Drawn(NamedTuple):
+    """An argument of forward: its shape, and, where it holds indices, the number that they stay below."""
+
+    shape: tuple[int, ...]
+    below: int | None
 
 
 def fitting(name: str, size: Sequence[int]) -> tuple[int, int]:
@@ -41,16 +48,38 @@ def arguments(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> 
 
 def input_shapes(name: str, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[tuple[int, ...], ...]:
     """The shapes of forward's arguments for one example, without the batch: (C, H, W), or (N, C) tokens, N = H W."""
-    letters = {"C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
-    contract = "B N C" if registry.card(name).contract == "tokens" else "B C H W"
-    return tuple(_shape(text.split()[1:], letters) for text in registry.card(name).inputs or (contract,))
+    letters = _letters(channels, size)
+    return tuple(tuple(_number(word, letters) for word in shape if word != "B") for shape, _ in _arguments(name))
+
+
+def drawn(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[Drawn, ...]:
+    """What forward's arguments are drawn from."""
+    letters = {"B": batch, **_letters(channels, size)}
+    return tuple(
+        Drawn(tuple(_number(word, letters) for word in shape), _number(below, letters) if below else None)
+        for shape, below in _arguments(name)
+    )
 
 
 def inputs(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[Tensor, ...]:
     """Random arguments of forward."""
-    return tuple(torch.randn(batch, *shape) for shape in input_shapes(name, channels, size))
+    return tuple(
+        torch.randn(shape) if below is None else torch.randint(below, shape)
+        for shape, below in drawn(name, batch, channels, size)
+    )
 
 
-def _shape(words: Sequence[str], letters: dict[str, int]) -> tuple[int, ...]:
-    """'2*C', 'H', '9' as numbers."""
-    return tuple(math.prod(letters.get(part) or int(part) for part in word.split("*")) for word in words)
+def _arguments(name: str) -> list[tuple[list[str], str]]:
+    """The words of each argument's shape, from the card or the contract, and that of what indices stay below."""
+    contract = "B N C" if registry.card(name).contract == "tokens" else "B C H W"
+    parts = (text.partition("<") for text in registry.card(name).inputs or (contract,))
+    return [(shape.split(), below) for shape, _, below in parts]
+
+
+def _letters(channels: int, size: Sequence[int]) -> dict[str, int]:
+    return {"C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
+
+
+def _number(word: str, letters: dict[str, int]) -> int:
+    """'2*C', 'H', '9' as a number."""
+    return math.prod(letters.get(part) or int(part) for part in word.split("*"))

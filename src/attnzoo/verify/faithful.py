@@ -1,13 +1,14 @@
 """Does it compute what it should, with parameters that are all there and all used?"""
 
+from collections.abc import Iterable
 from fnmatch import fnmatch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnzoo import examples
 from attnzoo.verify.check import Failure, Profile, check, require
-from attnzoo.verify.subject import Subject, backward, error, outputs_of
+from attnzoo.verify.subject import Subject, backward, error, of_numbers, outputs_of
 from attnzoo.verify.vectors import TOLERANCE, VECTORS, Case, cases_of
 
 
@@ -31,7 +32,7 @@ def gradcheck(subject: Subject, profile: Profile) -> None:
     """Do analytic and numeric gradients agree in float64?"""
     size = examples.fitting(subject.name, (3, 4))
     module = subject.build(size).double()
-    inputs = tuple(x.double().requires_grad_() for x in subject.inputs(2, size))
+    inputs = of_numbers(lambda x: x.double().requires_grad_(), subject.inputs(2, size))
     parameters = tuple(module.parameters())
 
     def run(*given: Tensor) -> tuple[Tensor, ...]:
@@ -70,7 +71,7 @@ def input_unchanged(subject: Subject, profile: Profile) -> None:
     for training in (False, True):
         inputs = subject.inputs(4)
         before = [x.clone() for x in inputs]
-        held = [x.requires_grad_() * 1 for x in inputs]  # not leaves, so that in-place writes are possible
+        held = of_numbers(lambda x: x.requires_grad_() * 1, inputs)  # not leaves, so that in-place writes are possible
         backward(subject.build().train(training)(*held))
         same = all(torch.equal(x, was) for x, was in zip([*inputs, *held], [*before, *before], strict=True))
         require(same, f"the input changes in {'training' if training else 'eval'} mode")
@@ -78,12 +79,27 @@ def input_unchanged(subject: Subject, profile: Profile) -> None:
 
 @check("batch-independent")
 def batch_independent(subject: Subject, profile: Profile) -> None:
-    """Is a sample's output the same whatever else is in the batch, in eval mode?"""
-    module, inputs = subject.build().double(), tuple(x.double() for x in subject.inputs(3))
-    together = outputs_of(module(*inputs))
+    """Are a sample's output and gradient the same whatever else is in the batch, in eval mode?"""
+    module, inputs = subject.build().double(), of_numbers(Tensor.double, subject.inputs(3))
+    together, gradients = _with_gradients(module, inputs, slice(3))
+    if any(out.shape[:1] != (3,) for out in together):
+        raise Failure("an output has no batch dimension")
     for i in range(3):
-        alone = outputs_of(module(*(x[i : i + 1] for x in inputs)))
-        if any(out.shape[:1] != (3,) for out in together):
-            raise Failure("an output has no batch dimension")
-        worst = error(alone, [out[i : i + 1] for out in together])
+        one = slice(i, i + 1)
+        alone, own = _with_gradients(module, inputs, one)
+        worst = error(alone, [out[one] for out in together])
         require(worst < 1e-10, f"sample {i} changes by {worst:.1e} with its company")
+        worst = error(own, [gradient[one] for gradient in gradients])
+        require(worst < 1e-8, f"the gradient of sample {i} changes by {worst:.1e} with its company")
+
+
+def _with_gradients(module: nn.Module, inputs: Iterable[Tensor], which: slice) -> tuple[list[Tensor], list[Tensor]]:
+    """All outputs for some samples, and what the same cotangents give for the inputs that have a gradient."""
+    chosen = [x[which].detach().requires_grad_(x.is_floating_point()) for x in inputs]
+    outputs = outputs_of(module(*chosen))
+    parts = [out for out in outputs if out.requires_grad]
+    rng = torch.Generator().manual_seed(0)
+    sent = [torch.randn(3, *out.shape[1:], generator=rng, dtype=out.dtype)[which] for out in parts]
+    wanted = [x for x in chosen if x.requires_grad]
+    found = torch.autograd.grad(parts, wanted, sent, allow_unused=True) if parts else ()
+    return outputs, [gradient for gradient in found if gradient is not None]

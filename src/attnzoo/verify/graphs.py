@@ -3,13 +3,14 @@
 import io
 import logging
 import warnings
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from attnzoo import examples
 from attnzoo.verify.check import Profile, check, require
-from attnzoo.verify.subject import Subject, backward, error, outputs_of
+from attnzoo.verify.subject import Subject, backward, error, of_numbers, outputs_of
 
 # Three sizes to compile for. Torch 2.8 compiles a strided pooling once for every remainder of the size.
 POOLS_BY_REMAINDER = torch.__version__ < "2.9"
@@ -24,7 +25,7 @@ def compile_whole(subject: Subject, profile: Profile) -> None:
     compiled = torch.compile(subject.build(), fullgraph=True, backend="aot_eager" if profile == "quick" else "inductor")
     results = []
     for run in (module, compiled):
-        inputs = tuple(x.requires_grad_() for x in subject.inputs())
+        inputs = of_numbers(Tensor.requires_grad_, subject.inputs())
         outputs = outputs_of(run(*inputs))
         backward(outputs)
         results.append([*outputs, *(x.grad for x in inputs if x.grad is not None)])
@@ -94,7 +95,7 @@ def functional_call(subject: Subject, profile: Profile) -> None:
 def vmap(subject: Subject, profile: Profile) -> None:
     """Does torch.func.vmap map it over a further dimension?"""
     module = subject.build()
-    several = [tuple(x + i for x in subject.inputs()) for i in range(2)]
+    several = [of_numbers(partial(torch.add, other=i), subject.inputs()) for i in range(2)]
     stacked = tuple(torch.stack(xs) for xs in zip(*several, strict=True))
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:

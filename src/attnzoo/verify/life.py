@@ -6,11 +6,11 @@ import pickle
 
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from attnzoo.verify.check import Profile, check, require
 from attnzoo.verify.peer import gradients_with_peer, mean_loss
-from attnzoo.verify.subject import Subject, error, finite
+from attnzoo.verify.subject import Subject, error, finite, of_numbers
 
 
 @check("safetensors")
@@ -56,7 +56,7 @@ def ddp(subject: Subject, profile: Profile) -> None:
     if not list(module.parameters()):
         return  # nothing to synchronise
     module = module.double()
-    mean_loss(module(*(x.double() for x in subject.inputs(4)))).backward()
+    mean_loss(module(*of_numbers(Tensor.double, subject.inputs(4)))).backward()
     wanted = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
     worst = error(torch.cat([grad.flatten() for grad in gradients_with_peer(subject.name)]), wanted)
     require(worst < 1e-10, f"gradients differ by {worst:.1e}")
@@ -97,7 +97,7 @@ class _Network(nn.Module):
         torch.manual_seed(3)
         self.stem: nn.Module = nn.Linear(width, width) if subject.tokens else nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> object:
+    def forward(self, x: Tensor, *rest: Tensor) -> object:
         return self.module(self.stem(x), *rest)
 
 

@@ -1,12 +1,13 @@
 """Do the numbers hold in half precision, for extreme inputs, and from run to run?"""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from attnzoo.verify.check import Profile, check, require
-from attnzoo.verify.subject import Subject, backward, error, finite, outputs_of
+from attnzoo.verify.subject import Subject, backward, error, finite, of_numbers, outputs_of
 
 HALVES = (torch.bfloat16, torch.float16)
 TOLERANCE = 2e-2  # of the largest value: what half precision leaves
@@ -27,7 +28,7 @@ def autocast_float16(subject: Subject, profile: Profile) -> None:
 @check("large-finite")
 def large_finite(subject: Subject, profile: Profile) -> None:
     """Do inputs a thousand times larger stay finite, in float32 and both autocasts?"""
-    inputs = tuple(x * 1e3 for x in subject.inputs())
+    inputs = of_numbers(_enlarged, subject.inputs())
     require(finite(subject.build()(*inputs)), "not finite in float32")
     for dtype in HALVES:
         for given in _either(inputs, dtype):
@@ -38,15 +39,15 @@ def large_finite(subject: Subject, profile: Profile) -> None:
 def large_close(subject: Subject, profile: Profile) -> None:
     """Do inputs a thousand times larger keep autocast within 2e-2 of float32?"""
     for dtype in HALVES:
-        _autocast_holds(subject, dtype, tuple(x * 1e3 for x in subject.inputs()))
+        _autocast_holds(subject, dtype, of_numbers(_enlarged, subject.inputs()))
 
 
 @check("constant-inputs")
 def constant_inputs(subject: Subject, profile: Profile) -> None:
     """Do constant inputs, zero included, give finite outputs and gradients, and hold under autocast?"""
     for value in (0.0, 0.5):
-        inputs = tuple(torch.full_like(x, value) for x in subject.inputs())
-        leaves = tuple(x.clone().requires_grad_() for x in inputs)
+        inputs = of_numbers(partial(torch.full_like, fill_value=value), subject.inputs())
+        leaves = of_numbers(lambda x: x.clone().requires_grad_(), inputs)
         result = subject.build()(*leaves)
         require(finite(result), f"not finite for all {value}")
         backward(result)
@@ -61,7 +62,7 @@ def deterministic(subject: Subject, profile: Profile) -> None:
     torch.use_deterministic_algorithms(True)
     runs = []
     for _ in range(2):
-        module, inputs = subject.build(), tuple(x.requires_grad_() for x in subject.inputs())
+        module, inputs = subject.build(), of_numbers(Tensor.requires_grad_, subject.inputs())
         result = outputs_of(module(*inputs))
         backward(result)
         runs.append(
@@ -77,7 +78,7 @@ def deterministic(subject: Subject, profile: Profile) -> None:
 
 def _autocast_holds(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, ...]) -> None:
     for given in _either(inputs, dtype):
-        wanted = subject.build()(*(x.float() for x in given))
+        wanted = subject.build()(*of_numbers(Tensor.float, given))
         found = outputs_of(_autocast(subject, dtype, given))
         require(finite(found), f"not finite under autocast to {dtype}")
         worst = error(found, wanted)
@@ -87,10 +88,14 @@ def _autocast_holds(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, 
             require(found[0].dtype in allowed, f"gives {found[0].dtype} for {given[0].dtype} under autocast")
 
 
+def _enlarged(x: Tensor) -> Tensor:
+    return x * 1e3
+
+
 def _either(inputs: tuple[Tensor, ...], dtype: torch.dtype) -> Iterator[tuple[Tensor, ...]]:
     """The inputs in float32, and as a layer before would hand them over under autocast."""
     yield inputs
-    yield tuple(x.to(dtype) for x in inputs)
+    yield of_numbers(lambda x: x.to(dtype), inputs)
 
 
 def _autocast(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, ...]) -> object:

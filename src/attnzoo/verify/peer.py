@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from attnzoo.verify.subject import Subject, outputs_of
+from attnzoo.verify.subject import Subject, of_numbers, outputs_of
 
 _WORLD = 2
 
@@ -29,7 +29,7 @@ def gradients(name: str, rank: int) -> list[Tensor]:
     """One synchronised backward pass of this rank."""
     subject = Subject(name)
     module = DistributedDataParallel(subject.build().double())
-    half = tuple(x[2 * rank : 2 * rank + 2].double() for x in subject.inputs(4))
+    half = tuple(x[2 * rank : 2 * rank + 2] for x in of_numbers(Tensor.double, subject.inputs(4)))
     mean_loss(module(*half)).backward()
     return [p.grad for p in module.parameters() if p.grad is not None]
 

@@ -1,11 +1,12 @@
 """Does it take every batch, size and memory layout that its method allows?"""
 
 import torch
+from torch import Tensor
 
 from attnzoo import examples
 from attnzoo.errors import AttnzooError
 from attnzoo.verify.check import Failure, Profile, check, require
-from attnzoo.verify.subject import Subject, backward, error, finite, outputs_of
+from attnzoo.verify.subject import Subject, backward, error, finite, of_numbers, outputs_of
 
 
 @check("batch-1")
@@ -70,7 +71,7 @@ def channels_last(subject: Subject, profile: Profile) -> None:
 
 def _run(subject: Subject, batch: int = 3, size: tuple[int, int] | None = None, training: bool = False) -> None:
     module = subject.build(size).train(training)
-    inputs = tuple(x.requires_grad_() for x in subject.inputs(batch, size))
+    inputs = of_numbers(Tensor.requires_grad_, subject.inputs(batch, size))
     outputs = outputs_of(module(*inputs))
     require(finite(outputs), "the output is not finite")
     if subject.card.plug_in:

@@ -1,6 +1,7 @@
 """The module under test: how to build it and feed it."""
 
 import inspect
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -82,6 +83,11 @@ def randomise(module: nn.Module) -> nn.Module:
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)
     return module
+
+
+def of_numbers(change: Callable[[Tensor], Tensor], inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs, changed where they hold numbers; indices stay."""
+    return tuple(change(x) if x.is_floating_point() else x for x in inputs)
 
 
 def outputs_of(result: Any) -> list[Tensor]:

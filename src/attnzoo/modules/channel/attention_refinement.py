@@ -6,19 +6,21 @@ from attnzoo import checks
 from attnzoo.blocks import ConvNormAct, precisely, spatial_mean
 from attnzoo.registry import Paper, register
 
+BISENET = Paper(
+    title="BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
+    authors="Yu, Wang, Peng, Gao, Yu, Sang",
+    venue="ECCV",
+    year=2018,
+    url="https://arxiv.org/abs/1808.00897",
+)
+
 
 @register(
     "attention_refinement",
     title="Attention Refinement Module (BiSeNet)",
     contract="context",
     plug_in=True,
-    paper=Paper(
-        title="BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
-        authors="Yu, Wang, Peng, Gao, Yu, Sang",
-        venue="ECCV",
-        year=2018,
-        url="https://arxiv.org/abs/1808.00897",
-    ),
+    paper=BISENET,
     source="CoinCheung/BiSeNet@6b4b67a",
     source_license="MIT",
     summary="Refines the features of a deep stage by a 3x3 convolution and gates the resulting channels by a single "

@@ -1,10 +1,9 @@
 """SOCA, Second-order Channel Attention: an SE gate fed with the square root of the channels' covariance."""
 
-import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import BottleneckMLP, covariance, without_autocast
+from attnzoo.blocks import BottleneckMLP, covariance, square_root, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -71,19 +70,6 @@ class SOCA(nn.Module):
         top, left = (max(0, (size - self.max_size) // 2) for size in x.shape[2:])
         middle = x[:, :, top : top + self.max_size, left : left + self.max_size]
         with without_autocast(x):
-            root = _square_root(covariance(middle.flatten(2)), self.num_iterations)  # (B, C, C)
+            root = square_root(covariance(middle.flatten(2)), self.num_iterations)  # (B, C, C)
         means = root.mean(dim=1).to(self.mlp.fc1.weight.dtype)
         return self.mlp(means).sigmoid().to(x.dtype)[:, :, None, None]
-
-
-def _square_root(matrix: Tensor, steps: int) -> Tensor:
-    """Newton-Schulz, from the matrix divided by its trace: (B, C, C) -> (B, C, C)."""
-    trace = matrix.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None].clamp(min=torch.finfo(matrix.dtype).tiny)
-    identity = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    root = matrix / trace
-    step = 1.5 * identity - 0.5 * root
-    root, inverse = root @ step, step
-    for _ in range(steps - 1):
-        step = 1.5 * identity - 0.5 * inverse @ root
-        root, inverse = root @ step, step @ inverse
-    return root * trace.sqrt()

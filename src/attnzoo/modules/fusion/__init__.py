@@ -2,6 +2,7 @@
 
 from attnzoo.modules.fusion import aff as aff
 from attnzoo.modules.fusion import asff as asff
+from attnzoo.modules.fusion import bifpn as bifpn
 from attnzoo.modules.fusion import border_align as border_align
 from attnzoo.modules.fusion import border_alignment as border_alignment
 from attnzoo.modules.fusion import concat as concat

@@ -5,20 +5,15 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import BottleneckMLP, ConvNormAct, precisely, spatial_mean
-from attnzoo.registry import Paper, register
+from attnzoo.modules.channel.attention_refinement import BISENET
+from attnzoo.registry import register
 
 
 @register(
     "feature_fusion",
     title="Feature Fusion Module (BiSeNet)",
     contract="fusion",
-    paper=Paper(
-        title="BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
-        authors="Yu, Wang, Peng, Gao, Yu, Sang",
-        venue="ECCV",
-        year=2018,
-        url="https://arxiv.org/abs/1808.00897",
-    ),
+    paper=BISENET,
     source="CoinCheung/BiSeNet@6b4b67a",
     source_license="MIT",
     summary="Joins spatial detail and context by concatenation and a 1x1 convolution, then adds a copy of the result "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, Layer
+from attnzoo.blocks import ConvNormAct, Layer, nested_keys
 from attnzoo.modules.fusion.fpt_grounding import CUBES, FPTGrounding
 from attnzoo.modules.fusion.fpt_rendering import FPTRendering
 from attnzoo.modules.fusion.fpt_self import FPT as PAPER
@@ -99,9 +99,9 @@ class FPT(nn.Module):
         for i, level in enumerate(LEVELS):
             for theirs, ours in ((f"fpn_p{level}_1x1", f"laterals.{i}"), (f"fpt_p{level}", f"outputs.{i}")):
                 keys |= {rf"{theirs}\.0": f"{ours}.conv", rf"{theirs}\.1": f"{ours}.norm", theirs: f"{ours}.conv"}
-            keys |= _nested(f"st_p{level}", f"own.{i}", FPTSelf.reference_keys)
-        keys |= _nested(r"gt_(p\d_p\d)", r"ground.\1", FPTGrounding.reference_keys)
-        return keys | _nested(r"rt_(p\d_p\d)", r"render.\1", FPTRendering.reference_keys)
+            keys |= nested_keys(f"st_p{level}", f"own.{i}", FPTSelf.reference_keys)
+        keys |= nested_keys(r"gt_(p\d_p\d)", r"ground.\1", FPTGrounding.reference_keys)
+        return keys | nested_keys(r"rt_(p\d_p\d)", r"render.\1", FPTRendering.reference_keys)
 
     def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Leave out copies, and convolutions that the authors never use."""
@@ -119,9 +119,3 @@ class FPT(nn.Module):
             coarser = [self.ground[f"p{i}_p{j}"](f[i], f[j]) for j in LEVELS if j > i]
             mixed.append(torch.cat([own(f[i]), *finer, *coarser, f[i]], dim=1))
         return [output(x) for output, x in zip(self.outputs, mixed, strict=True)]
-
-
-def _nested(theirs: str, ours: str, keys: dict[str, str]) -> dict[str, str]:
-    """The names of a part's parameters, behind the names of the part."""
-    inner = {rf"{theirs}\.{key}": f"{ours}.{value}" for key, value in keys.items()}
-    return {**inner, theirs: ours}

@@ -4,9 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, precisely, spatial_mean
-from attnzoo.modules.channel.attention_refinement import AttentionRefinement
-from attnzoo.modules.network.bisenet_spatial_path import BISENET
+from attnzoo.blocks import ConvNormAct, nested_keys, precisely, spatial_mean
+from attnzoo.modules.channel.attention_refinement import BISENET, AttentionRefinement
 from attnzoo.registry import register
 
 
@@ -47,10 +46,7 @@ class BiSeNetContextPath(nn.Module):
     """
 
     reference_keys = {
-        **{
-            rf"arm(16|32)\.{theirs}": rf"refine\1.{ours}" for theirs, ours in AttentionRefinement.reference_keys.items()
-        },
-        "arm(16|32)": r"refine\1",
+        **nested_keys("arm(16|32)", r"refine\1", AttentionRefinement.reference_keys),
         r"conv_head(16|32)\.bn": r"head\1.norm",
         "conv_head(16|32)": r"head\1",
         r"conv_avg\.bn": "whole.norm",

@@ -4,15 +4,8 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.blocks import ConvNormAct
-from attnzoo.registry import Paper, register
-
-BISENET = Paper(
-    title="BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
-    authors="Yu, Wang, Peng, Gao, Yu, Sang",
-    venue="ECCV",
-    year=2018,
-    url="https://arxiv.org/abs/1808.00897",
-)
+from attnzoo.modules.channel.attention_refinement import BISENET
+from attnzoo.registry import register
 
 
 @register(

@@ -1,11 +1,10 @@
 """The focal block of CFNet in the form of ConvNeXt: a second, dilated convolution sees far."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import depthwise, drop_path
+from attnzoo.blocks import ConvNeXtBlock, depthwise
 from attnzoo.registry import Paper, register
 
 CFNET = Paper(
@@ -36,8 +35,8 @@ CFNET = Paper(
         "channels and places together.",
     ),
 )
-class CFNetFocalNeXt(nn.Module):
-    """x + gamma * W2 gelu(W1 b), b = a + gelu(norm(far(a))), a = x + gelu(norm(near(x))).
+class CFNetFocalNeXt(ConvNeXtBlock):
+    """x + gamma * W2 gelu(W1 b), b = a + gelu(norm(far(a))), a = x + gelu(norm(conv(x))).
 
     Args:
         channels: C, the channels of the input.
@@ -51,8 +50,8 @@ class CFNetFocalNeXt(nn.Module):
     """
 
     reference_keys = {
-        r"dwconv1\.0": "near",
-        r"dwconv1\.1": "near_norm",
+        r"dwconv1\.0": "conv",
+        r"dwconv1\.1": "norm",
         r"dwconv2\.0": "far",
         r"dwconv2\.1": "far_norm",
         "pwconv1": "fc1",
@@ -66,28 +65,19 @@ class CFNetFocalNeXt(nn.Module):
         drop_path: float = 0.0,
         layer_scale_init_value: float | None = 1e-6,
     ) -> None:
-        super().__init__()
         checks.positive("cfnet_focal_next", channels=channels, dilation=dilation)
         checks.probability("cfnet_focal_next", drop_path=drop_path)
-        self.channels = channels
-        self.drop_path = drop_path
-        self.near = depthwise(channels, 7)
-        self.near_norm = nn.LayerNorm(channels, eps=1e-6)
+        super().__init__(channels, drop_path, layer_scale_init_value)
         self.far = depthwise(channels, 7, dilation)
         self.far_norm = nn.LayerNorm(channels, eps=1e-6)
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
-        scale = layer_scale_init_value
-        self.gamma = nn.Parameter(torch.full((channels,), scale)) if scale else None
 
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("cfnet_focal_next", x, self.channels)
-        a = focus(x, self.near, self.near_norm)
-        b = focus(a, self.far, self.far_norm).permute(0, 2, 3, 1)
-        y = self.fc2(F.gelu(self.fc1(b)))
-        if self.gamma is not None:
-            y = y * self.gamma.to(y.dtype)
-        return x + drop_path(y.permute(0, 3, 1, 2), self.drop_path, self.training).to(x.dtype)
+        return super().forward(x)
+
+    def look(self, x: Tensor) -> Tensor:
+        a = focus(x, self.conv, self.norm)
+        return focus(a, self.far, self.far_norm).permute(0, 2, 3, 1)
 
 
 def focus(x: Tensor, conv: nn.Conv2d, norm: nn.LayerNorm) -> Tensor:

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ChannelNorm, resize
+from attnzoo.blocks import ChannelNorm, Layer, resize
 from attnzoo.modules.network.cfnet_focal_next import CFNET
 from attnzoo.registry import register
 
 MODES = ("seq_add", "add", "concat")
+LAYER_NORM: Final = partial(ChannelNorm, eps=1e-6)
 
 
 @register(
@@ -44,7 +46,8 @@ class CFNetTransition(nn.Module):
     Args:
         in_channels: channels of the three maps, fine to coarse.
         mode: 'seq_add', 'add' or 'concat'.
-        use_norm: layer normalisations over the channels, in 'seq_add'.
+        use_norm: normalise the sums, in 'seq_add'.
+        norm_layer: makes these normalisations; None takes layer normalisations over the channels.
 
     Shape: c3 (B, d3, H, W), c4 (B, d4, H / 2, W / 2), c5 (B, d5, H / 4, W / 4) -> p3, p4, p5 of the same shapes.
     Cost: d5 d4 + d4 d3 weights, (d4 + d5) d3 with 'add', (d3 + d4 + d5) d3 with 'concat'.
@@ -59,7 +62,13 @@ class CFNetTransition(nn.Module):
         r"decoder_norm\.1": "norm3",
     }
 
-    def __init__(self, in_channels: Sequence[int], mode: str = "seq_add", use_norm: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        mode: str = "seq_add",
+        use_norm: bool = True,
+        norm_layer: Layer | None = None,
+    ) -> None:
         super().__init__()
         checks.sequence("cfnet_transition", length=3, in_channels=in_channels)
         checks.positive("cfnet_transition", **checks.items(in_channels=in_channels))
@@ -72,7 +81,7 @@ class CFNetTransition(nn.Module):
             return
         self.conv5 = nn.Conv2d(d5, d4 if mode == "seq_add" else d3, 1)
         self.conv4 = nn.Conv2d(d4, d3, 1)
-        norm = partial(ChannelNorm, eps=1e-6) if mode == "seq_add" and use_norm else nn.Identity
+        norm = (norm_layer or LAYER_NORM) if mode == "seq_add" and use_norm else nn.Identity
         self.norm4 = norm(d4)
         self.norm3 = norm(d3)
 
@@ -81,6 +90,10 @@ class CFNetTransition(nn.Module):
         for (name, x), width in zip(levels.items(), self.in_channels, strict=True):
             checks.shaped("cfnet_transition", name, x, (None, width, None, None))
         checks.pyramid("cfnet_transition", levels, exact=True)
+        return self.fuse(c3, c4, c5)
+
+    def fuse(self, c3: Tensor, c4: Tensor, c5: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As forward, for maps that need no check."""
         if self.mode == "seq_add":
             p4 = self.norm4(c4 + resize(self.conv5(c5), *c4.shape[2:]))
             return self.norm3(c3 + resize(self.conv4(p4), *c3.shape[2:])), p4, c5

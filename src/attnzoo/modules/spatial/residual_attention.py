@@ -129,20 +129,35 @@ class ResidualAttention(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Three convolutions, each after BatchNorm and ReLU, around a shortcut. (B, C, H, W) -> the same."""
+    """Three convolutions, each after BatchNorm and ReLU, around a shortcut.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of the input.
+        out_channels: of the output; None keeps those of the input.
+        stride: of the 3x3 convolution, and of the shortcut.
+
+    Shape: (B, channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
         super().__init__()
-        width = channels // 4
+        out_channels = channels if out_channels is None else out_channels
+        width = out_channels // 4
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.shortcut: nn.Module | None = None
+        if stride > 1 or out_channels != channels:
+            self.shortcut = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.bn1(x)))
+        h = F.relu(self.bn1(x))
+        if self.shortcut is not None:
+            x = self.shortcut(h)
+        h = self.conv1(h)
         h = self.conv2(F.relu(self.bn2(h)))
         return x + self.conv3(F.relu(self.bn3(h)))
 
