@@ -11,7 +11,7 @@ from attnzoo import checks
 from attnzoo.checks import nearest
 from attnzoo.errors import AttnzooError
 
-CONTRACTS: Final = ("feature", "conv", "context", "tokens", "fusion", "activation", "head", "network")
+CONTRACTS: Final = ("feature", "conv", "context", "tokens", "fusion", "activation", "head", "loss", "network")
 FAMILIES: Final = (
     "channel",
     "spatial",
@@ -62,7 +62,7 @@ class Card:
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
         min_size: the least height and width that the method takes.
         inputs: shapes of forward's arguments where they are more than the contract's one, as in
-            'B C H W': letters, numbers and products such as 2*H.
+            'B C H W': letters, numbers and products such as 2*H; 'B <C' are indices from 0 up to below C.
         frameworks: where the module exists.
     """
 
@@ -100,14 +100,27 @@ class NetworkCard(Card):
         parameters: how many it has as its defaults build it.
         macs: multiply-adds for one image of its published size, in millions.
         image_size: the height and width of the images that it was published for.
+        task: what its output is, one of `TASKS`.
+        multiple_of: what the height and width of its images are multiples of.
     """
 
     parameters: int = 0
     macs: float = 0.0
     image_size: int = 224
+    task: str = "classification"
+    multiple_of: int = 1
 
 
-_BY_CONTRACT: Final = {"tokens": {"channels-last": "tokens (B, N, C) have their channels last already"}}
+TASKS: Final = {
+    "classification": "logits (B, K), or the maps of its stages",
+    "segmentation": "logits (B, K, H, W), or the maps of its stages",
+    "detection": "what finds objects",
+    "matting": "an alpha map (B, 1, H, W)",
+}
+_BY_CONTRACT: Final = {
+    "tokens": {"channels-last": "tokens (B, N, C) have their channels last already"},
+    "loss": {"batch-independent": "a loss is one number for the whole batch"},
+}
 
 
 class _Entry(NamedTuple):
@@ -166,18 +179,27 @@ def register(
 
 
 def register_network(
-    name: str, *, paper: Paper, parameters: int, macs: float, image_size: int, **facts: Any
+    name: str,
+    *,
+    paper: Paper,
+    parameters: int,
+    macs: float,
+    image_size: int,
+    task: str = "classification",
+    **facts: Any,
 ) -> Callable[[_Make], _Make]:
     """Enter the decorated function, which builds a whole network, under `name`.
 
     `create` and `card` know it from now on, and `networks` lists it; `names` lists modules only.
 
     Raises:
-        AttnzooError: the name is taken.
+        AttnzooError: the name is taken, or the task is none that we know.
     """
 
     def enter(make: _Make) -> _Make:
         _require_free(name)
+        if task not in TASKS:
+            raise AttnzooError(f"{name}: task {task!r} is not one of: {', '.join(TASKS)}.")
         card = NetworkCard(
             name=name,
             family="network",
@@ -187,11 +209,12 @@ def register_network(
             venue=paper.venue,
             year=paper.year,
             url=paper.url,
-            placement="A whole network: images in, logits out, or the maps of its stages.",
+            placement=f"A whole network: images in, {TASKS[task]} out.",
             plug_in=False,
             parameters=parameters,
             macs=macs,
             image_size=image_size,
+            task=task,
             **facts,
         )
         _NETWORKS[name] = _Network(card, make)

@@ -32,27 +32,29 @@ class FeatureInfo:
     def module_name(self) -> list[str]:
         return [level.module for level in self.levels]
 
+    def within(self, name: str) -> "FeatureInfo":
+        """The same levels, as of a network that holds this one under `name`."""
+        return FeatureInfo([level._replace(module=f"{name}.{level.module}") for level in self.levels])
 
-class Network(nn.Module):
-    """A chain of steps, the mean over the map, one linear layer.
 
-    A network sets its steps as attributes between `super().__init__` and `complete`.
+class ImageNetwork(nn.Module):
+    """What takes images: the arguments and the input checked, the features told.
+
+    A subclass sets its layers and `feature_info`, and begins its forward with `check_input`.
 
     Args:
         called: the name in messages.
         num_classes: of the logits.
         in_channels: of the images.
-        features_only: give the maps of `feature_info` instead of logits, and have no layers beyond them.
+        features_only: give the maps of `feature_info`, in a list, and have no layers beyond them.
         min_size: the least height and width of the images.
+        multiple_of: what height and width are multiples of.
         image_size: the only height and width of the images, where the method fixes them.
 
-    Shape: (B, in_channels, H, W) -> (B, num_classes), or a list of (B, channels, H / reduction, W / reduction), the
-        quotients rounded up (or down, where a first pooling does not pad).
-    Raises: AttnzooError for numbers below 1, or an input that is smaller or not (B, in_channels, H, W).
+    Raises: AttnzooError for numbers below 1, or an input that is smaller, not divisible, or not (B, in_channels, H, W).
     """
 
     feature_info: FeatureInfo
-    steps: tuple[str, ...]
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Network(nn.Module):
         in_channels: int,
         features_only: bool = False,
         min_size: int = 1,
+        multiple_of: int = 1,
         image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -70,7 +73,28 @@ class Network(nn.Module):
         self.in_channels = in_channels
         self.features_only = features_only
         self.min_size = min_size
+        self.multiple_of = multiple_of
         self.image_size = image_size
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse what is no batch of images, or has a size that the network does not take."""
+        checks.nchw(self.called, x, self.in_channels)
+        checks.at_least_size(self.called, x, self.min_size)
+        checks.whole_blocks(self.called, x, self.multiple_of)
+        if self.image_size is not None:
+            checks.fixed_size(self.called, x, image_size=self.image_size)
+
+
+class Network(ImageNetwork):
+    """A chain of steps, the mean over the map (or what a subclass sets as `pooled`), one linear layer.
+
+    A network sets its steps as attributes between `super().__init__` and `complete`. Arguments as in `ImageNetwork`.
+
+    Shape: (B, in_channels, H, W) -> (B, num_classes), or a list of (B, channels, H / reduction, W / reduction), the
+        quotients rounded up (or down, where a first pooling does not pad).
+    """
+
+    steps: tuple[str, ...]
 
     def complete(self, steps: Sequence[str], levels: Sequence[Level], width: int) -> None:
         """Say which attributes run in turn and which give levels; add the classifier of `width` channels."""
@@ -85,14 +109,15 @@ class Network(nn.Module):
             self.fc = nn.Linear(width, self.num_classes)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        checks.nchw(self.called, x, self.in_channels)
-        checks.at_least_size(self.called, x, self.min_size)
-        if self.image_size is not None:
-            checks.fixed_size(self.called, x, image_size=self.image_size)
+        self.check_input(x)
         wanted = self.feature_info.module_name() if self.features_only else []
         maps = []
         for step in self.steps:
             x = getattr(self, step)(x)
             if step in wanted:
                 maps.append(x)
-        return maps if self.features_only else self.fc(spatial_mean(x).to(x.dtype))
+        return maps if self.features_only else self.fc(self.pooled(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the classifier sees of the last map: (B, C, H, W) -> (B, C)."""
+        return spatial_mean(x).to(x.dtype)

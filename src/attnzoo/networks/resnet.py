@@ -16,15 +16,24 @@ Attention = Callable[[int], nn.Module]  # channels -> a module that keeps the ma
 
 
 class Residual(nn.Module):
-    """relu(branch(x) + shortcut(x))."""
+    """relu(branch(x) + shortcut(x)), or the sum itself where it is not `rectified`."""
 
-    def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
+    def __init__(self, branch: nn.Module, shortcut: nn.Module, rectified: bool = True) -> None:
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
+        self.rectified = rectified
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.branch(x) + self.shortcut(x))
+        return self.join(*self.parts(x))
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the branch gives, and the shortcut."""
+        return self.branch(x), self.shortcut(x)
+
+    def join(self, branch: Tensor, shortcut: Tensor) -> Tensor:
+        """The output, of both parts."""
+        return F.relu(branch + shortcut) if self.rectified else branch + shortcut
 
 
 class PreActivation(nn.Module):
@@ -50,25 +59,35 @@ class PreActivation(nn.Module):
             self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.join(*self.parts(x))
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the branch gives, and the shortcut."""
         a = F.relu(self.norm1(x))
         branch = self.conv2(F.relu(self.norm2(self.conv1(a))))
-        return self.attention(branch) + (x if self.shortcut is None else self.shortcut(a))
+        return self.attention(branch), x if self.shortcut is None else self.shortcut(a)
+
+    def join(self, branch: Tensor, shortcut: Tensor) -> Tensor:
+        """The output, of both parts."""
+        return branch + shortcut
 
 
 class ResNet(Network):
-    """A stem, a pooling, stages of residual blocks; every stage but the first halves the map.
+    """A stem, a pooling, stages of residual blocks; unless told otherwise, every stage but the first halves the map.
 
     Args:
         called, num_classes, in_channels, features_only, min_size, image_size: as in `Network`.
-        blocks: for each stage, what makes its blocks, of planes * expansion channels.
+        blocks: for each stage, what makes its blocks, of planes * expansion channels: one maker, or one for each.
         depths: how many blocks each stage has.
         stem: makes the layers before the first stage.
         planes: of each stage.
+        strides: of each stage, in its first block.
         expansion: the channels that a block gives, over its planes.
         stem_channels, stem_stride: of the stem.
         pool: between stem and first stage, with stride 2; None leaves it out.
         stage: joins the blocks of a stage.
         tail: makes, for its channels, what follows the last stage; None leaves it out.
+        tail_channels: that the tail gives, where they are others.
     """
 
     def __init__(
@@ -78,20 +97,22 @@ class ResNet(Network):
         in_channels: int,
         features_only: bool,
         *,
-        blocks: Sequence[Block],
+        blocks: Sequence[Block | Sequence[Block]],
         depths: Sequence[int],
         stem: Stem,
         planes: Sequence[int] = (64, 128, 256, 512),
+        strides: Sequence[int] = (1, 2, 2, 2),
         expansion: int = 4,
         stem_channels: int = 64,
         stem_stride: int = 1,
         pool: nn.Module | None = None,
         stage: Stage | None = None,
         tail: Attention | None = None,
+        tail_channels: int | None = None,
         min_size: int = 1,
         image_size: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(called, num_classes, in_channels, features_only, min_size, image_size)
+        super().__init__(called, num_classes, in_channels, features_only, min_size, image_size=image_size)
         self.stem = stem(in_channels, stem_channels)
         steps, levels, reduction = ["stem"], [], stem_stride
         if pool is not None:
@@ -102,25 +123,27 @@ class ResNet(Network):
         channels = stem_channels
         for i, (block, depth, width) in enumerate(zip(blocks, depths, planes, strict=True)):
             made = []
-            for j in range(depth):
-                made.append(block(channels, width, 2 if i and not j else 1))
+            for j, make in enumerate([block] * depth if callable(block) else block):
+                made.append(make(channels, width, 1 if j else strides[i]))
                 channels = expansion * width
-            reduction *= 2 if i else 1
+            reduction *= strides[i]
             levels.append(Level(f"layer{i + 1}", channels, reduction))
             steps.append(f"layer{i + 1}")
             self.add_module(steps[-1], stage(made, channels) if stage else nn.Sequential(*made))
         if tail:
             self.tail = tail(channels)
             steps.append("tail")
-        self.complete(steps, levels, channels)
+        self.complete(steps, levels, tail_channels or channels)
 
 
-def basic(in_channels: int, channels: int, stride: int) -> Residual:
-    """Two 3x3 convolutions."""
+def basic(in_channels: int, channels: int, stride: int, attention: Attention | None = None) -> Residual:
+    """Two 3x3 convolutions; `attention` makes what the branch ends with."""
     branch: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=ConvNormAct(in_channels, channels, 3, stride),
         conv2=ConvNormAct(channels, channels, 3, act_layer=None),
     )
+    if attention:
+        branch["attention"] = attention(channels)
     return Residual(nn.Sequential(branch), shortcut(in_channels, channels, stride))
 
 
@@ -129,8 +152,9 @@ def bottleneck(
     planes: int,
     stride: int,
     *,
-    widening: int = 1,
+    widening: float = 1,
     groups: int = 1,
+    dilation: int = 1,
     middle: Callable[[int, int], nn.Module] | None = None,
     attention: Attention | None = None,
     stride_first: bool = False,
@@ -141,17 +165,17 @@ def bottleneck(
     Args:
         in_channels, planes, stride: of the block.
         widening: the channels between, over planes.
-        groups: of the 3x3 convolution.
+        groups, dilation: of the 3x3 convolution.
         middle: makes, for channels and a stride, what stands in place of the 3x3 convolution.
         attention: makes what the branch ends with.
         stride_first: the first convolution has the stride, as in Caffe's ResNet, not the middle.
         pooled: the shortcut averages before its convolution, see `shortcut`.
     """
-    width = widening * planes
+    width = int(widening * planes)
     first, second = (stride, 1) if stride_first else (1, stride)
     branch: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=ConvNormAct(in_channels, width, stride=first),
-        conv2=middle(width, second) if middle else ConvNormAct(width, width, 3, second, groups=groups),
+        conv2=middle(width, second) if middle else ConvNormAct(width, width, 3, second, dilation, groups),
         conv3=ConvNormAct(width, 4 * planes, act_layer=None),
     )
     if attention:
@@ -187,15 +211,23 @@ def deep_stem(in_channels: int, channels: int) -> nn.Module:
     )
 
 
-def draw_weights(network: nn.Module) -> None:
-    """He's normal draw, for the fan out, of every convolution without bias, as these networks' authors have it."""
+def draw_weights(network: nn.Module, biased: bool = False) -> None:
+    """He's normal draw, for the fan out, of every convolution without bias, as these networks' authors have it.
+
+    `biased`: also of those with a bias, as some of the authors do.
+    """
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d) and layer.bias is None:
+        if isinstance(layer, nn.Conv2d) and (biased or layer.bias is None):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 class GatedStage(nn.Module):
-    """Blocks whose branches one module gates in turn, what it remembers being handed on from block to block."""
+    """Blocks whose branches one module gates in turn, what it remembers being handed on from block to block.
+
+    Args:
+        blocks: with methods `parts` and `join`, as `Residual` and `PreActivation` have them.
+        gating: (branch, what it remembers, None at first) -> (branch, what it remembers).
+    """
 
     def __init__(self, blocks: Sequence[nn.Module], gating: nn.Module) -> None:
         super().__init__()
@@ -205,6 +237,7 @@ class GatedStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         state = None
         for block in self.blocks:
-            branch, state = self.gating(block.branch(x), state)  # type: ignore[operator]
-            x = F.relu(branch + block.shortcut(x))  # type: ignore[operator]
+            branch, shortcut = block.parts(x)  # type: ignore[operator]
+            branch, state = self.gating(branch, state)
+            x = block.join(branch, shortcut)  # type: ignore[operator]
         return x

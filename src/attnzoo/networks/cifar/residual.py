@@ -5,20 +5,13 @@ from typing import Final
 
 from torch import nn
 
-from attnzoo.modules.channel.dia import DIA
 from attnzoo.modules.channel.se import SE
 from attnzoo.modules.channel_spatial.shuffle_attention import ShuffleAttention
-from attnzoo.networks.imagenet.resnet import shuffle_attention_resnet50
-from attnzoo.networks.resnet import Attention, GatedStage, PreActivation, ResNet, basic, bottleneck, small_stem
+from attnzoo.networks.imagenet.resnets.sa import shuffle_attention_resnet
+from attnzoo.networks.papers import RESNET
+from attnzoo.networks.resnet import Attention, PreActivation, ResNet, basic, bottleneck, small_stem
 from attnzoo.registry import Paper, paper_of, register_network
 
-RESNET: Final = Paper(
-    title="Deep Residual Learning for Image Recognition",
-    authors="He, Zhang, Ren, Sun",
-    venue="CVPR",
-    year=2016,
-    url="https://arxiv.org/abs/1512.03385",
-)
 STEM: Final = (
     "The stem is one 3x3 convolution with stride 1 and no pooling, as the images are small; torchvision's is a 7x7 "
     "convolution with stride 2 and a pooling."
@@ -158,39 +151,7 @@ def cifar_sa_resnet18(num_classes: int = 10, in_channels: int = 3, features_only
 )
 def cifar_sa_resnet50(num_classes: int = 10, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """As `sa_resnet50`."""
-    return shuffle_attention_resnet50("cifar_sa_resnet50", num_classes, in_channels, features_only)
-
-
-@register_network(
-    "cifar_dia_resnet83",
-    title="DIA-ResNet-83 for CIFAR",
-    paper=paper_of("dia"),
-    source="gbup-group/DIANet@51685ca",
-    source_license="MIT",
-    summary="Three stages of nine bottlenecks, of 64, 128 and 256 channels, each stage with one recurrent cell that "
-    "gates all its blocks in turn. A small deep network, made for gates that remember.",
-    summary_zh="三个阶段各有九个瓶颈块，通道数为 64、128、256，每个阶段由同一个循环单元依次为各块加门。"
-    "它小而深，正适合带记忆的注意力。",
-    reported="CIFAR-100 top-1 of its larger kin ResNet-164: 73.43 plain, 76.67 with DIA.",
-    differences=("The widths of the cells are written out in the original, which so runs with bottlenecks only.",),
-    parameters=1_088_378,
-    macs=129.3,
-    image_size=32,
-)
-def cifar_dia_resnet83(num_classes: int = 10, in_channels: int = 3, features_only: bool = False) -> ResNet:
-    """conv3x3, stages of [9, 9, 9] bottlenecks that share one `dia` each, see `ResNet`."""
-    return ResNet(
-        "cifar_dia_resnet83",
-        num_classes,
-        in_channels,
-        features_only,
-        blocks=[bottleneck] * 3,
-        depths=(9, 9, 9),
-        planes=(16, 32, 64),
-        stem=small_stem,
-        stem_channels=16,
-        stage=lambda blocks, channels: GatedStage(blocks, DIA(channels)),
-    )
+    return shuffle_attention_resnet("cifar_sa_resnet50", num_classes, in_channels, features_only)
 
 
 @register_network(

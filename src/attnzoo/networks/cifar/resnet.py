@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from attnzoo import checks
 from attnzoo.networks.base import Level, Network
-from attnzoo.networks.cifar.residual import RESNET
+from attnzoo.networks.papers import RESNET
 from attnzoo.registry import register_network
 
 
