@@ -22,13 +22,13 @@ from attnzoo.blocks.convolutions import silence as silence
 from attnzoo.blocks.convolutions import widened as widened
 from attnzoo.blocks.keys import nested_keys as nested_keys
 from attnzoo.blocks.layers import NORMS as NORMS
-from attnzoo.blocks.layers import Pointwise as Pointwise
 from attnzoo.blocks.layers import Activation as Activation
 from attnzoo.blocks.layers import BottleneckMLP as BottleneckMLP
 from attnzoo.blocks.layers import ChannelNorm as ChannelNorm
 from attnzoo.blocks.layers import ConvNormAct as ConvNormAct
 from attnzoo.blocks.layers import GatedProjection as GatedProjection
 from attnzoo.blocks.layers import Layer as Layer
+from attnzoo.blocks.layers import Pointwise as Pointwise
 from attnzoo.blocks.layers import depthwise as depthwise
 from attnzoo.blocks.layers import drop_path as drop_path
 from attnzoo.blocks.layers import make_divisible as make_divisible

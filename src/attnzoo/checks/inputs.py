@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from attnzoo.checks.arguments import _T, positive
+from attnzoo.checks.arguments import _T
 from attnzoo.errors import AttnzooError
 
 

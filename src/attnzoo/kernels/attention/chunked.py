@@ -76,7 +76,7 @@ def _backward(
 
 
 def _logits(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """q k^T, and what the queries say of the keys' rows and columns where they say anything."""
+    """The logits q k^T, with what the queries say of the keys' rows and columns where they say anything."""
     if not down.shape[2]:
         return q @ k.mT
     return (down[..., None] + across[..., None, :]).flatten(2).baddbmm_(q, k.mT)

@@ -125,7 +125,8 @@ class HaloAttention(nn.Module):
         """(B, in_channels, H, W) -> the attention map (B, h, queries, w^2), each on the window of its block."""
         with without_autocast(x):
             q, k, _, positions = self._queries_keys_values(x)
-            maps = self._blocks_side_by_side(affinity(q, k, scale=1.0, positions=positions), x)  # (B, h, H / b, W / b, b, b, w^2)
+            maps = affinity(q, k, scale=1.0, positions=positions)
+        maps = self._blocks_side_by_side(maps, x)  # (B, h, H / b, W / b, b, b, w^2)
         return maps.transpose(3, 4).flatten(2, 5)
 
     def _blocks_side_by_side(self, y: Tensor, x: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ preset(
     summary_zh="在 MobileNetV2 每个块的分支末端接 ECA。其 17 个通道门合计只有 31 个权重。",
     reported="ImageNet top-1: 72.56 (repository, kernels 1 and 3).",
     differences=(
-        "A kernel of 1 weighs every channel by its own mean alone; an older version of the authors' code has it for "
+        "A kernel of 1 weighs every channel by its own mean alone; another version of the authors' code has it for "
         "the 96 channels as well (25 weights).",
         "The repository counts parameters in units of 2^20 (3.34).",
     ),
