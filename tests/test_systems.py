@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -264,10 +265,11 @@ def test_guided_attention_net_equals_our_reading() -> None:
     assert [m.shape[2:] for m in masks] == [(4, 5), (7, 9), (13, 17)]
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vgg16"])
-def test_guided_attention_net_has_two_backbones(name: str) -> None:
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "timm"])
+def test_guided_attention_net_takes_several_backbones(name: str) -> None:
     with torch.device("meta"):
-        network = attnzoo.create("guided_attention_net", backbone=name)
+        chosen = timm.create_model("resnet18", features_only=True) if name == "timm" else name
+        network = attnzoo.create("guided_attention_net", backbone=chosen)
         found = network(torch.zeros(2, 3, 64, 96))
     assert [m.shape[2:] for m in found.masks] == [(4, 6), (8, 12), (16, 24)]
 

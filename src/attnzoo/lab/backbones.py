@@ -1,4 +1,4 @@
-"""Networks by name: attnzoo's own, timm's, and torchvision's as `torchvision:NAME`."""
+"""Networks by name: attnzoo's own, timm's (`timm:NAME` where ours has the same name), and `torchvision:NAME`."""
 
 from typing import Final
 
@@ -8,8 +8,12 @@ from attnzoo import registry
 from attnzoo.checks import nearest
 from attnzoo.errors import AttnzooError
 
-_SITES: Final = dict.fromkeys(("resnet20", "resnet56"), "layer*.*.bn2")  # after which attention goes by default
+_SITES: Final = {  # after which attention goes by default
+    **dict.fromkeys(("resnet20", "resnet56"), "layer*.*.bn2"),
+    **{f"resnet{depth}": "layer*.*.branch" for depth in (18, 34, 50, 101, 152)},
+}
 _TORCHVISION: Final = "torchvision:"
+_TIMM: Final = "timm:"
 
 
 def build(name: str, num_classes: int | None, in_channels: int = 3) -> nn.Module:
@@ -35,12 +39,12 @@ def build(name: str, num_classes: int | None, in_channels: int = 3) -> nn.Module
     else:
         import timm
 
-        model = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_channels)
+        model = timm.create_model(name.removeprefix(_TIMM), pretrained=False, num_classes=num_classes, in_chans=in_channels)
     return model
 
 
 def default_site(name: str) -> str | None:
-    """The glob of submodules after which attention goes by default; None for a network not ours.
+    """The glob of submodules after which attention goes by default; None for a network that has none.
 
     Raises:
         AttnzooError: the name is unknown.
@@ -59,9 +63,9 @@ def _require_known(name: str) -> None:
     else:
         import timm
 
-        known = [*registry.networks(), *timm.list_models()]
+        known = [*registry.networks(), *timm.list_models(), *(_TIMM + model for model in timm.list_models())]
     if name not in known:
         raise AttnzooError(
-            f"unknown backbone {name!r}{nearest(name, known)} Use one of attnzoo.networks(), a timm model, or "
-            "torchvision:NAME."
+            f"unknown backbone {name!r}{nearest(name, known)} Use one of attnzoo.networks(), a timm model (timm:NAME "
+            "where ours has the same name), or torchvision:NAME."
         )

@@ -6,8 +6,7 @@ from typing import Final
 
 from torch import nn
 
-from attnzoo.blocks import nested_keys
-from attnzoo.modules.convolution.hcg import GATE_KEYS, HCG
+from attnzoo.modules.convolution.hcg import HCG
 from attnzoo.modules.convolution.hcg_transition import HCGTransition
 from attnzoo.networks.base import Level, Network
 from attnzoo.networks.resnet import Stem
@@ -36,8 +35,8 @@ class HCGNet(Network):
     reference_keys = {
         r"features\.norm5": "tail.norm",
         r"features\.(conv|norm)([012])": r"stem.\2.\1",
-        **nested_keys(r"features\.[Hh]ybrid[Bb]lock(\d+)\.SMG(\d+)", r"layer\1.cell\2", GATE_KEYS),
-        **nested_keys(r"features\.[Tt]ransition(\d+)", r"transition\1", GATE_KEYS),
+        r"features\.[Hh]ybrid[Bb]lock(\d+)\.SMG(\d+)": r"layer\1.cell\2",
+        r"features\.[Tt]ransition(\d+)": r"transition\1",
         "classifier": "fc",
     }
 

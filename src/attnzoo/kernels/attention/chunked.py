@@ -21,7 +21,8 @@ def chunked_attention(
     dtype = torch.promote_types(q.dtype, torch.float32)
     parts = (q * scale, k, v, *(positions or (q[..., :0], q[..., :0])))
     rows = (x.to(dtype).flatten(0, 1) for x in parts)
-    return _Chunked.apply(*rows)[0].unflatten(0, (-1, q.shape[1])).to(v.dtype)
+    y: Tensor = _Chunked.apply(*rows)
+    return y.unflatten(0, (-1, q.shape[1])).to(v.dtype)
 
 
 class _Chunked(torch.autograd.Function):
@@ -30,33 +31,31 @@ class _Chunked(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ops.attnzoo.chunked_attention(q, k, v, down, across)
+    def forward(q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        (y,) = torch.ops.attnzoo.chunked_attention(q, k, v, down, across)
+        return y
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(*inputs, *output)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
         return torch.ops.attnzoo.chunked_attention_backward(*ctx.saved_tensors, dy)
 
 
 @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
-def _forward(q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, N, d), (B, M, d), (B, M, dv), (B, N, H), (B, N, W) -> the output (B, N, dv), the log-sum-exp (B, N, 1)."""
-    y, norm = _like_outputs(q, k, v)
+def _forward(q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor) -> list[Tensor]:
+    """(B, N, d), (B, M, d), (B, M, dv), (B, N, H), (B, N, W) -> (B, N, dv), in a list, as `batched` wants it."""
+    (y,) = _like_output(q, k, v)
     for b, n in chunks(q, k):
-        logits = _logits(q[b, n], k[b], down[b, n], across[b, n])
-        norm[b, n] = logits.logsumexp(dim=2, keepdim=True)
-        y[b, n] = logits.sub_(norm[b, n]).exp_() @ v[b]
-    return y, norm
+        y[b, n] = _weights(q[b, n], k[b], down[b, n], across[b, n]) @ v[b]
+    return [y]
 
 
 @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
 def _backward(
-    q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor, y: Tensor, norm: Tensor, dy: Tensor
+    q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor, y: Tensor, dy: Tensor
 ) -> tuple[Tensor, ...]:
     """The gradients of q, k, v, down and across, for that of y."""
     dq, dk, dv, ddown, dacross = _like_inputs(q, k, v, down, across)
@@ -64,7 +63,7 @@ def _backward(
     dv.zero_()
     through = (dy * y).sum(dim=2, keepdim=True)
     for b, n in chunks(q, k):
-        p = _logits(q[b, n], k[b], down[b, n], across[b, n]).sub_(norm[b, n]).exp_()
+        p = _weights(q[b, n], k[b], down[b, n], across[b, n])
         dv[b].baddbmm_(p.mT, dy[b, n])
         ds = (dy[b, n] @ v[b].mT).sub_(through[b, n]).mul_(p)
         dq[b, n] = ds @ k[b]
@@ -75,30 +74,30 @@ def _backward(
     return dq, dk, dv, ddown, dacross
 
 
-def _logits(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """The logits q k^T, with what the queries say of the keys' rows and columns where they say anything."""
+def _weights(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """The softmax over q k^T, with what the queries say of the keys' rows and columns where they say anything."""
     if not down.shape[2]:
-        return q @ k.mT
-    return (down[..., None] + across[..., None, :]).flatten(2).baddbmm_(q, k.mT)
+        return (q @ k.mT).softmax(dim=2)
+    return (down[..., None] + across[..., None, :]).flatten(2).baddbmm_(q, k.mT).softmax(dim=2)
 
 
-def _like_outputs(q: Tensor, _: Tensor, v: Tensor, *positions: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
-    return q.new_empty(*q.shape[:2], v.shape[2]), q.new_empty(*q.shape[:2], 1)
+def _like_output(q: Tensor, _: Tensor, v: Tensor, *positions: Tensor) -> list[Tensor]:  # noqa: ARG001
+    return [q.new_empty(*q.shape[:2], v.shape[2])]
 
 
 def _like_inputs(*inputs: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in inputs[:5])
 
 
-torch.library.define(FORWARD, "(Tensor q, Tensor k, Tensor v, Tensor down, Tensor across) -> (Tensor, Tensor)")
+torch.library.define(FORWARD, "(Tensor q, Tensor k, Tensor v, Tensor down, Tensor across) -> Tensor[]")
 torch.library.define(
     BACKWARD,
-    "(Tensor q, Tensor k, Tensor v, Tensor down, Tensor across, Tensor y, Tensor norm, Tensor dy)"
+    "(Tensor q, Tensor k, Tensor v, Tensor down, Tensor across, Tensor y, Tensor dy)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 torch.library.impl(FORWARD, "cpu", _forward)
 torch.library.impl(BACKWARD, "cpu", _backward)
-torch.library.register_fake(FORWARD, _like_outputs)
+torch.library.register_fake(FORWARD, _like_output)
 torch.library.register_fake(BACKWARD, _like_inputs)
 torch.library.register_vmap(FORWARD, batched(torch.ops.attnzoo.chunked_attention))
 torch.library.register_vmap(BACKWARD, batched(torch.ops.attnzoo.chunked_attention_backward))

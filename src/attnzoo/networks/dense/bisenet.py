@@ -6,7 +6,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, nested_keys, resize
+from attnzoo.blocks import ConvNormAct, resize
 from attnzoo.modules.fusion.feature_fusion import FeatureFusion
 from attnzoo.modules.network.bisenet_context_path import BiSeNetContextPath
 from attnzoo.modules.network.bisenet_spatial_path import BiSeNetSpatialPath
@@ -29,14 +29,11 @@ class BiSeNet(ImageNetwork):
     """
 
     reference_keys = {
-        **nested_keys("cp", "context", BiSeNetContextPath.reference_keys),
-        **nested_keys("sp", "spatial", BiSeNetSpatialPath.reference_keys),
-        **nested_keys("ffm", "fuse", FeatureFusion.reference_keys),
-        **{
-            rf"{theirs}\.{part}": f"heads.{i}.{ours}"
-            for i, theirs in enumerate(HEADS)
-            for part, ours in ((r"conv\.bn", "conv.norm"), (r"conv\.conv", "conv.conv"), ("conv_out", "classify"))
-        },
+        "cp": "context",
+        "sp": "spatial",
+        "ffm": "fuse",
+        **{rf"{theirs}\.conv_out": f"heads.{i}.classify" for i, theirs in enumerate(HEADS)},
+        **{theirs: f"heads.{i}" for i, theirs in enumerate(HEADS)},
     }
 
     def __init__(self, num_classes: int, in_channels: int, features_only: bool, aux: bool, width_divisor: int) -> None:

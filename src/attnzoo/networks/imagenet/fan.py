@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ChannelNorm, nested_keys
+from attnzoo.blocks import ChannelNorm
 from attnzoo.modules.self_attention.fan_block import FANBlock
 from attnzoo.networks.base import Level, Network
 from attnzoo.networks.imagenet import fan_convnext
@@ -88,13 +88,13 @@ class FAN(Network):
             if row.channels != channels:
                 parts[f"{name}_down"] = _down(channels, row.channels)
                 at = rf"blocks\.{count - 1}\.downsample"  # before what its block's own name matches
-                self.reference_keys = nested_keys(at, f"{name}_down", {"proj": "conv"}) | self.reference_keys
+                down = {rf"{at}\.proj": f"{name}_down.conv", at: f"{name}_down"}
+                self.reference_keys = down | self.reference_keys
                 channels, reduction = row.channels, 2 * reduction
             blocks = [_block(row, eta, se, drop_path_rate) for _ in range(row.depth)]
             parts[name] = nn.Sequential(*blocks)
             levels.append(Level(name, channels, reduction))
-            for i, block in enumerate(blocks):
-                self.reference_keys |= nested_keys(rf"blocks\.{count + i}", f"{name}.{i}", block.reference_keys)
+            self.reference_keys |= {rf"blocks\.{count + i}": f"{name}.{i}" for i in range(row.depth)}
             count += row.depth
         for name, part in parts.items():
             self.add_module(name, part)

@@ -7,17 +7,16 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from attnzoo.blocks import ChannelNorm, ConvNeXtBlock, nested_keys, wide
+from attnzoo.blocks import ChannelNorm, ConvNeXtBlock, wide
 from attnzoo.networks.base import Level
 
 EPS: Final = 1e-6  # of all normalisations
 FINE, COARSE = 128, 256  # channels of the two stages
-_BLOCK: Final = {"conv_dw": "conv", r"mlp\.fc1": "fc1", r"mlp\.fc2": "fc2"}
 REFERENCE_KEYS: Final = {
     r"patch_embed\.backbone\.stem\.0": "stem.conv",
     r"patch_embed\.backbone\.stem\.1": "stem.norm",
-    **nested_keys(r"patch_embed\.backbone\.stages\.0\.blocks\.(\d+)", r"layer1.block\1", _BLOCK),
-    **nested_keys(r"patch_embed\.backbone\.stages\.1\.blocks\.(\d+)", r"layer2.block\1", _BLOCK),
+    r"patch_embed\.backbone\.stages\.0\.blocks\.(\d+)": r"layer1.block\1",
+    r"patch_embed\.backbone\.stages\.1\.blocks\.(\d+)": r"layer2.block\1",
     r"patch_embed\.backbone\.stages\.1\.downsample\.0": "layer2.norm",
     r"patch_embed\.backbone\.stages\.1\.downsample\.1": "layer2.down",
 }
@@ -34,6 +33,8 @@ class UnbiasedNorm(nn.LayerNorm):
 
 class UnbiasedConvNeXtBlock(ConvNeXtBlock):
     """The block of ConvNeXt with `UnbiasedNorm`."""
+
+    reference_keys = {"conv_dw": "conv", r"mlp\.fc1": "fc1", r"mlp\.fc2": "fc2"}
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

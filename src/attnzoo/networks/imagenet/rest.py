@@ -9,7 +9,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ChannelNorm, ConvNormAct, depthwise, drop_path, nested_keys, precisely
+from attnzoo.blocks import ChannelNorm, ConvNormAct, depthwise, drop_path, precisely
 from attnzoo.modules.self_attention.emsa import EMSA
 from attnzoo.networks.base import Level, Network
 from attnzoo.networks.transformers import COUNTED, POINT, draw_narrowly, mlp, transformer_preset
@@ -77,8 +77,7 @@ class ResT(Network):
         r"stem\.pos\.pa_conv": "stem.gate.conv",
         r"patch_embed_(\d+)\.pos\.pa_conv": r"embed\1.gate.conv",
         r"patch_embed_(\d+)": r"embed\1.conv",
-        **nested_keys(r"stage(\d+)\.(\d+)\.attn", r"layer\1.\2.attn", EMSA.reference_keys),
-        r"stage(\d+)\.(\d+)": r"layer\1.\2",
+        r"stage(\d+)": r"layer\1",
         "head": "fc",
     }
 
