@@ -1,4 +1,7 @@
-"""Write number and tables of modules in both READMEs from the cards; with --check only say whether they are stale."""
+"""Write numbers and tables of modules and networks in both READMEs from the cards.
+
+With --check only say whether they are stale.
+"""
 
 import json
 import re
@@ -7,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attnzoo
+from attnzoo.registry import TASKS
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "results" / "verify.json"
 BEGIN, END = "<!-- modules: made by tools/readme.py -->", "<!-- end of modules -->"
+NETWORKS, END_NETWORKS = "<!-- networks: made by tools/readme.py -->", "<!-- end of networks -->"
 FAMILIES = {
     "channel": "Channel gates",
     "spatial": "Spatial gates",
@@ -61,17 +66,31 @@ def table(header: str, row: Callable[[attnzoo.Card, str], str], title: Callable[
     return "\n\n".join(parts)
 
 
+def networks(header: str) -> str:
+    """All networks, those of one task together."""
+    cards = [attnzoo.card(name) for name in attnzoo.networks()]
+    tasks = list(TASKS)
+    rows = [
+        f"| `{card.name}` | {card.title} | {_paper(card)} | {card.task} | {card.parameters / 1e6:.2f} | "
+        f"{card.macs / 1e3:.2f} | {card.image_size} |"
+        for card in sorted(cards, key=lambda card: (tasks.index(card.task), card.name))
+    ]
+    return f"{header}\n|---|---|---|---|---|---|---|\n" + "\n".join(rows)
+
+
 def pages() -> dict[Path, str]:
     """Both READMEs with fresh tables."""
     fresh = {
-        "README.md": table(
-            "| name | method | published | contract | matrix | what it does |",
-            english,
-            FAMILIES.__getitem__,
+        "README.md": (
+            table("| name | method | published | contract | matrix | what it does |", english, FAMILIES.__getitem__),
+            networks("| name | network | published | task | parameters, M | multiply-adds, G | image side |"),
         ),
-        "README.zh.md": table("| 名称 | 方法 | 出处 | 接口 | 矩阵 | 作用 |", chinese, FAMILIES_ZH.__getitem__),
+        "README.zh.md": (
+            table("| 名称 | 方法 | 出处 | 接口 | 矩阵 | 作用 |", chinese, FAMILIES_ZH.__getitem__),
+            networks("| 名称 | 网络 | 出处 | 任务 | 参数（百万） | 乘加（十亿） | 图像边长 |"),
+        ),
     }
-    return {ROOT / name: _between((ROOT / name).read_text(encoding="utf-8"), text) for name, text in fresh.items()}
+    return {ROOT / name: _filled((ROOT / name).read_text(encoding="utf-8"), *texts) for name, texts in fresh.items()}
 
 
 def _paper(card: attnzoo.Card) -> str:
@@ -95,10 +114,15 @@ def _badge(statuses: list[str]) -> str:
     return f"✗ {failed}" if failed else f"✓ {passed}/{len(statuses)}"
 
 
-def _between(page: str, text: str) -> str:
+def _filled(page: str, modules: str, of_networks: str) -> str:
     page = re.sub(r"(<!-- count -->)\d+", rf"\g<1>{len(attnzoo.names())}", page)
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
+    page = re.sub(r"(<!-- count of networks -->)\d+", rf"\g<1>{len(attnzoo.networks())}", page)
+    return _between(_between(page, BEGIN, modules, END), NETWORKS, of_networks, END_NETWORKS)
+
+
+def _between(page: str, begin: str, text: str, end: str) -> str:
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
 
 
 def main() -> int:
