@@ -3,6 +3,7 @@
 Run by hand: python tests/fuzz_readers.py SECONDS. Not a test of the suite.
 """
 
+import functools
 import json
 import random
 import sys
@@ -15,8 +16,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
+from torch import nn
 
+import attnzoo
 from attnzoo.errors import AttnzooError
 from attnzoo.lab import parquet
 from attnzoo.lab.images import decode
@@ -87,10 +91,36 @@ def trials(dice: random.Random) -> Callable[[], None]:
     return lambda: Store(out, {"epochs": 1})
 
 
+def plain() -> nn.Module:
+    """A model before anything is done to it."""
+    return nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+
+
+@functools.cache
+def saved() -> bytes:
+    """The file of a model with a replacement and an insertion."""
+    model, path = plain(), Path(tempfile.mkdtemp()) / "m.safetensors"
+    attnzoo.replace(model, "odconv", "0")
+    attnzoo.insert(model, "se", "1", reduction=2, example_input=torch.ones(1, 8, 4, 4))
+    attnzoo.save(model, path)
+    return path.read_bytes()
+
+
+def checkpoints(dice: random.Random) -> Callable[[], None]:
+    """The reader of saved models, on files whose header, or anything, is damaged."""
+    whole = saved()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = damage(whole[8:end], dice)
+    path = Path(tempfile.mkdtemp()) / "m.safetensors"
+    changed = len(header).to_bytes(8, "little") + header + whole[end:]
+    path.write_bytes(changed if dice.randrange(4) else damage(whole, dice))
+    return lambda: attnzoo.load(plain(), path)
+
+
 def main() -> int:
     """Fuzz each reader for the given seconds."""
     seconds, failures = float(sys.argv[1]), 0
-    for make in (images, tables, trials):
+    for make in (images, tables, trials, checkpoints):
         start, runs, refused, seed = time.monotonic(), 0, 0, 0
         while time.monotonic() - start < seconds:
             seed += 1

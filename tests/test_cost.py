@@ -30,7 +30,7 @@ def test_gates_keep_little() -> None:
     assert full_map <= cost.activation_bytes < 1.1 * full_map
 
 
-@pytest.mark.parametrize("name", attnzoo.names())
+@pytest.mark.parametrize("name", [name for name in attnzoo.names() if attnzoo.card(name).contract != "loss"])
 def test_every_module_has_a_cost_and_is_left_alone(name: str) -> None:
     size = examples.fitting(name, (7, 7))
     module = attnzoo.create(name, **examples.arguments(name, size=size)).train()

@@ -121,6 +121,36 @@ def test_a_plug_between_convolution_and_norm_is_kept_and_one_after_moves_along()
     attnzoo.remove(model)
 
 
+@pytest.mark.parametrize(
+    ("name", "form"), [("odconv", {}), ("dbb", {"act_layer": nn.SiLU}), ("rep_vgg", {"act_layer": None})]
+)
+def test_a_plug_after_a_module_that_folds_moves_along(name: str, form: dict) -> None:
+    x = torch.randn(2, 16, 8, 8)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()).eval()
+    attnzoo.replace(model, name, "0", **form)
+    attnzoo.insert(model, "se", "0", identity=False, example_input=x)
+    attnzoo.insert(model, "eca", ["0"], stack=True, identity=False, example_input=x)
+    before, runs = model(x), []
+    attnzoo.fold(model, x)
+    (plug,) = [m for m in model.modules() if type(m).__name__ == "SE"]
+    plug.register_forward_hook(lambda *_: runs.append(1))
+    torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
+    assert len(runs) == 1
+    attnzoo.remove(model)
+    assert "attnzoo" not in repr(model)
+
+
+def test_a_module_with_something_plugged_in_inside_is_kept() -> None:
+    x = torch.randn(2, 16, 8, 8)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16)).eval()
+    attnzoo.replace(model, "rep_vgg", "0", act_layer=None)
+    attnzoo.insert(model, "se", "0.branches.point", example_input=x)  # the identity at first
+    report = attnzoo.fold(model, x)
+    assert ("0", "something is plugged in inside, which would be lost") in report.kept
+    assert any(isinstance(m, nn.BatchNorm2d) for m in model[0].modules()) or report.sites
+    attnzoo.remove(model)
+
+
 def test_training_mode_is_refused() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     with pytest.raises(AttnzooError, match="training mode"):

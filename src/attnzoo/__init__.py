@@ -9,14 +9,19 @@ from attnzoo.reference import load_reference
 from attnzoo.registry import Card, NetworkCard, Paper, card, create, names, networks, register, register_network
 from attnzoo.surgery import (
     FoldReport,
+    Plan,
     Replacement,
     Report,
     Site,
     TemperatureSchedule,
     fold,
     insert,
+    load,
+    param_groups,
+    plan,
     remove,
     replace,
+    save,
     sites,
 )
 
@@ -28,6 +33,7 @@ __all__ = [
     "FoldReport",
     "NetworkCard",
     "Paper",
+    "Plan",
     "Replacement",
     "Report",
     "Site",
@@ -37,14 +43,18 @@ __all__ = [
     "create",
     "fold",
     "insert",
+    "load",
     "load_reference",
     "names",
     "networks",
+    "param_groups",
+    "plan",
     "record",
     "register",
     "register_network",
     "remove",
     "replace",
+    "save",
     "sites",
 ]
 del _modules, _networks

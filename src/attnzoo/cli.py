@@ -44,25 +44,23 @@ def info(
     name: Annotated[str, typer.Argument(help="A module, see attnzoo list.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a module's card, usage, arguments and cost at 56 x 56."""
+    """Show a module's card, usage, arguments and, but for losses, cost at 56 x 56."""
     if not as_json:
         Console(highlight=False).print(terminal.card_page(name), crop=False)
         return
-    arguments, shapes = examples.arguments(name), examples.input_shapes(name)
-    page = {
-        "card": dataclasses.asdict(registry.card(name)),
+    card, arguments, shapes = registry.card(name), examples.arguments(name), examples.input_shapes(name)
+    page: dict[str, Any] = {
+        "card": dataclasses.asdict(card),
         "usage": terminal.usage(name),
         "arguments": [
             {"name": key, "required": value.default is value.empty, "default": _default(value)}
             for key, value in registry.signature(name).parameters.items()
         ],
         "documentation": inspect.cleandoc(registry.docstring(name)),
-        "cost": {
-            "arguments": arguments,
-            "inputs": shapes,
-            **dataclasses.asdict(measure(registry.create(name, **arguments), shapes)),
-        },
     }
+    if card.contract != "loss":
+        measured = measure(registry.create(name, **arguments), shapes)
+        page["cost"] = {"arguments": arguments, "inputs": shapes, **dataclasses.asdict(measured)}
     _print_json(page)
 
 
@@ -203,7 +201,10 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
 
 def _module(name: str, given: tuple[int, ...] | None) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     """A module for an input of the given shape, and the shapes of all its inputs."""
-    places = 1 if registry.card(name).contract == "tokens" else 2
+    contract = registry.card(name).contract
+    if contract == "loss":
+        raise AttnzooError(f"{name}: is a loss, no part of a model whose cost would be counted.")
+    places = 1 if contract == "tokens" else 2
     if given is None:
         given = (64, 56, 56) if places == 2 else (3136, 64)
     if len(given) != places + 1:

@@ -34,11 +34,11 @@ def modules_table(cards: Iterable[Card]) -> Table:
 
 
 def card_page(name: str) -> Group:
-    """All there is to know about a module: card, usage, arguments, documentation, cost at 56 x 56."""
+    """All there is to know about a module: card, usage, arguments, documentation, cost at 56 x 56, but of a loss."""
     card = registry.card(name)
     arguments, shapes = examples.arguments(name), examples.input_shapes(name)
     head = Text.assemble((card.name, "bold"), f"  {card.title}  ", (f"{card.family}, contract {card.contract}", "dim"))
-    return Group(
+    page: list[RenderableType] = [
         head,
         "",
         Text(card.summary),
@@ -49,8 +49,11 @@ def card_page(name: str) -> Group:
         _section("Usage", *(Text(line) for line in usage(name).splitlines())),
         _section("Arguments", Text(_signature(name))),
         _section("Documentation", *_paragraphs(inspect.cleandoc(registry.docstring(name)))),
-        _section(f"Cost at {times(shapes)}, one example", cost_table(cost(registry.create(name, **arguments), shapes))),
-    )
+    ]
+    if card.contract != "loss":
+        measured = cost_table(cost(registry.create(name, **arguments), shapes))
+        page.append(_section(f"Cost at {times(shapes)}, one example", measured))
+    return Group(*page)
 
 
 def cost_table(cost: Cost) -> Table:
@@ -111,9 +114,11 @@ def usage(name: str) -> str:
     largest = max((side for shape in shapes if len(shape) == 3 for side in shape[1:]), default=0)
     if len(shapes) > 1 and largest > size[0]:  # the finer levels of a pyramid
         size = (size[0] ** 2 // largest, size[1] ** 2 // largest)
-        shapes = examples.input_shapes(name, size=size)
     given = "".join(f", {key}={value!r}" for key, value in examples.arguments(name, size=size).items())
-    inputs = ", ".join(f"torch.randn({', '.join(map(str, (2, *s)))})" for s in shapes)
+    inputs = ", ".join(
+        f"torch.randn({', '.join(map(str, shape))})" if below is None else f"torch.randint({below}, {shape})"
+        for shape, below in examples.drawn(name, size=size)
+    )
     lines = [
         "import attnzoo, torch",
         f"module = attnzoo.create({name!r}{given})",

@@ -20,15 +20,24 @@ class Link(Plug):
     """A plug of a chain: its module is called as module(x, *carried) and gives y, *carried.
 
     Args:
-        name, module, identity: as for `Plug`.
+        name, module, identity, arguments, layout: as for `Plug`.
         memory: shared by the links of the chain.
         first, last: its place; a chain begins and ends with nothing carried.
     """
 
     def __init__(
-        self, name: str, module: nn.Module, identity: bool, memory: Memory, *, first: bool, last: bool
+        self,
+        name: str,
+        module: nn.Module,
+        identity: bool,
+        memory: Memory,
+        *,
+        first: bool,
+        last: bool,
+        arguments: dict[str, Any] | None = None,
+        layout: str = "",
     ) -> None:
-        super().__init__(name, module, identity)
+        super().__init__(name, module, identity, arguments, layout)
         self.memory = memory
         self.first = first
         self.last = last

@@ -1,5 +1,6 @@
 """fold: what training needed and inference does not, merged into plain convolutions."""
 
+import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from torch.overrides import TorchFunctionMode
 
 from attnzoo.blocks import fuse_conv_bn, plain_conv
 from attnzoo.errors import AttnzooError
-from attnzoo.surgery.plug import CHILD, Plug, attach, detach
-from attnzoo.surgery.probe import attempt
+from attnzoo.surgery.changes import Changes
+from attnzoo.surgery.finetuning import hold_statistics
+from attnzoo.surgery.history import DROP_NORM, FOLD, TAKE_NORM, remember
+from attnzoo.surgery.plug import CHILD, Plug
+from attnzoo.surgery.probe import attempt, deviation, multiply_adds
 
 TOLERANCE = {
     torch.float64: 1e-9,
@@ -83,14 +87,15 @@ def fold(model: nn.Module, example_input: Any = None) -> FoldReport:
             "convolution equals that. Call model.eval() first."
         )
     before = _Measured(model, example_input)
-    changes = _Changes(model)
+    changes = Changes(model)
     try:
         sites, kept = _fold_modules(model, changes)
         merged, alone = _fold_norms(model, changes, example_input)
         if not sites and not merged:
             raise AttnzooError("fold: the model holds nothing that folds: no re-parameterisable module, no BatchNorm.")
         after = _Measured(model, example_input)
-        difference = _difference(before.outputs, after.outputs)
+        pairs = zip(after.outputs, before.outputs, strict=True)
+        difference = max(deviation(now, then) for now, then in pairs if then.numel())
         allowed = TOLERANCE.get(before.dtype, float("inf"))
         if not difference <= allowed:
             raise AttnzooError(
@@ -112,45 +117,13 @@ class _Measured:
     """What a model gives and costs on an input."""
 
     def __init__(self, model: nn.Module, example_input: Any) -> None:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with FlopCounterMode(display=False) as counter:
-            self.outputs = list(_tensors(attempt(model, example_input)))
-        self.macs = int(counter.get_total_flops()) // 2
+        outputs, self.macs = multiply_adds(lambda: attempt(model, example_input))
+        self.outputs = list(_tensors(outputs))
         self.parameters = sum(p.numel() for p in model.parameters())
         self.dtype = self.outputs[0].dtype if self.outputs else torch.float32
 
 
-class _Changes:
-    """Submodules exchanged so far, and the way back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.done: list[tuple[list[str], nn.Module, nn.Module, Plug | None]] = []
-
-    def put(self, path: str, new: nn.Module) -> None:
-        """Put `new` where `path` leads, and wherever else the same module stands; a plug after it moves along."""
-        old = self.model.get_submodule(path)
-        paths = [name for name, m in self.model.named_modules(remove_duplicate=False) if m is old]
-        plug = getattr(old, CHILD, None)
-        if plug is not None:
-            detach(old)
-            attach(new, plug)
-        new.eval()
-        for name in paths:
-            self.model.set_submodule(name, new)
-        self.done.append((paths, old, new, plug))
-
-    def undo(self) -> None:
-        for paths, old, new, plug in reversed(self.done):
-            if plug is not None:
-                detach(new)
-                attach(old, plug)
-            for name in paths:
-                self.model.set_submodule(name, old)
-
-
-def _fold_modules(model: nn.Module, changes: _Changes) -> tuple[list[Folded], list[tuple[str, str]]]:
+def _fold_modules(model: nn.Module, changes: Changes) -> tuple[list[Folded], list[tuple[str, str]]]:
     """Put the library's own modules into their form for inference, the outermost of nested ones."""
     sites: list[Folded] = []
     kept: list[tuple[str, str]] = []
@@ -161,18 +134,21 @@ def _fold_modules(model: nn.Module, changes: _Changes) -> tuple[list[Folded], li
         if _watched(module):
             kept.append((path, "it has hooks, which would be lost"))
             continue
+        if any(isinstance(part, Plug) and inner.split(".")[0] != CHILD for inner, part in module.named_modules()):
+            kept.append((path, "something is plugged in inside, which would be lost"))
+            continue
         try:
-            new = module.folded()
+            new = folded(module)
         except AttnzooError as error:
             kept.append((path, str(error)))
             continue
-        changes.put(path, new)
+        changes.put(module, new)
         inside += (path + ".",)
         sites.append(Folded(path, _called(module), _called(new)))
     return sites, kept
 
 
-def _fold_norms(model: nn.Module, changes: _Changes, example_input: Any) -> tuple[list[Folded], list[tuple[str, str]]]:
+def _fold_norms(model: nn.Module, changes: Changes, example_input: Any) -> tuple[list[Folded], list[tuple[str, str]]]:
     """Let every BatchNorm join the convolution before it, where nothing else reads that one's output."""
     sites: list[Folded] = []
     kept: list[tuple[str, str]] = []
@@ -182,34 +158,55 @@ def _fold_norms(model: nn.Module, changes: _Changes, example_input: Any) -> tupl
             kept.append((paths[norm], source))
             continue
         try:
-            new = _with_norm(source, norm)
+            new = with_norm(source, norm)
         except AttnzooError as error:
             kept.append((paths[norm], str(error)))
             continue
-        changes.put(paths[source], new)
-        changes.put(paths[norm], _rest_of(norm))
+        changes.put(source, new)
+        changes.put(norm, without_norm(norm))
         sites.append(Folded(paths[source], f"{_called(source)} + BatchNorm {paths[norm]}", _called(new)))
     return sites, kept
 
 
-def _with_norm(source: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
+def folded(module: nn.Module) -> nn.Module:
+    """The form for inference of a module that has one.
+
+    Raises:
+        AttnzooError: it has none, or its present state allows none.
+    """
+    if not hasattr(module, "folded"):
+        raise AttnzooError(f"{type(module).__name__} has no form for inference")
+    new: nn.Module = module.folded()  # type: ignore[operator]
+    remember(new, module, FOLD)
+    return new
+
+
+def with_norm(source: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
+    """A convolution, one of those that `takes_norm` knows, with the BatchNorm after it taken in.
+
+    Raises:
+        AttnzooError: the BatchNorm has no statistics of its own.
+    """
     if isinstance(source, nn.Conv2d):
-        return plain_conv(*fuse_conv_bn(source.weight, source.bias, norm), like=source)
-    return source.folded(norm=norm)  # type: ignore[operator]
+        new: nn.Module = plain_conv(*fuse_conv_bn(source.weight, source.bias, norm), like=source)
+    else:
+        new = source.folded(norm=norm)  # type: ignore[operator]
+    remember(new, source, TAKE_NORM)
+    return new
 
 
-def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
+def without_norm(norm: nn.BatchNorm2d) -> nn.Module:
     """What a BatchNorm does besides normalising: timm's BatchNormAct2d drops and activates as well."""
-    rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
-    rest = [part for part in rest if not isinstance(part, nn.Identity)]
-    if not rest:
-        return nn.Identity()
-    return rest[0] if len(rest) == 1 else nn.Sequential(*rest)
+    parts = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if isinstance(part, nn.Module)]
+    rest = [copy.deepcopy(part) for part in parts if not isinstance(part, nn.Identity)]
+    new = nn.Identity() if not rest else rest[0] if len(rest) == 1 else nn.Sequential(*rest)
+    remember(new, norm, DROP_NORM)
+    return new
 
 
 def _followed(model: nn.Module, example_input: Any) -> dict[nn.BatchNorm2d, nn.Module | str]:
     """For every BatchNorm that runs: the convolution whose output it alone reads, or why there is none."""
-    sources = [m for m in model.modules() if _takes_norm(m)]
+    sources = [m for m in model.modules() if takes_norm(m)]
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     reads = _Reads()
     made: dict[int, nn.Module] = {}
@@ -252,17 +249,19 @@ def _followed(model: nn.Module, example_input: Any) -> dict[nn.BatchNorm2d, nn.M
     return {norm: judge(norm) for norm in norms if norm in taken}
 
 
-def _takes_norm(module: nn.Module) -> bool:
+def takes_norm(module: nn.Module) -> bool:
+    """Whether a BatchNorm after it can join it."""
     if type(module) is nn.Conv2d:
         return True
-    folded = getattr(module, "folded", None)
-    return folded is not None and "norm" in inspect.signature(folded).parameters
+    form = getattr(module, "folded", None)
+    return form is not None and "norm" in inspect.signature(form).parameters
 
 
 def _watched(module: nn.Module) -> bool:
-    """Whether it has hooks besides that of a plug."""
+    """Whether it has hooks besides that of a plug and that which holds statistics."""
     hooks = len(module._forward_hooks) - (getattr(module, CHILD, None) is not None)
-    return bool(hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"))
+    before = [hook for hook in module._forward_pre_hooks.values() if hook is not hold_statistics]
+    return bool(hooks or before or hasattr(module, "parametrizations"))
 
 
 class _Reads(TorchFunctionMode):
@@ -302,11 +301,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _tensors(item)
-
-
-def _difference(before: list[Tensor], after: list[Tensor]) -> float:
-    pairs = zip(before, after, strict=True)
-    return max(float((b - a).abs().max() / b.abs().max().clamp_min(1e-12)) for b, a in pairs if b.numel())
 
 
 def _called(module: nn.Module) -> str:

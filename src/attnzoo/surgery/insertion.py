@@ -1,60 +1,78 @@
 """insert and remove: modules after any submodule of any model."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from attnzoo import registry
+from attnzoo import checks, registry
 from attnzoo.errors import AttnzooError
-from attnzoo.surgery.chain import Link, Memory, check_once, stages
+from attnzoo.surgery.building import built, new_parameters, settle, taken_by
+from attnzoo.surgery.finetuning import freeze_backbone, unfreeze
+from attnzoo.surgery.flow import Call
+from attnzoo.surgery.hosts import host_of
+from attnzoo.surgery.layout import LAYOUTS, conversion
 from attnzoo.surgery.matching import At
-from attnzoo.surgery.plug import CHILD, Plug, attach, detach
-from attnzoo.surgery.probe import Seen, probe
-from attnzoo.surgery.sites import Site, find, host_of
+from attnzoo.surgery.placement import PLACEMENTS
+from attnzoo.surgery.plug import CHILD, Plug, attach, detach, last_plug
+from attnzoo.surgery.probe import count_runs
+from attnzoo.surgery.sites import Found, Site, find, shortened
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `insert` did: the module's name, the sites it took, and the parameters that each added."""
+    """What `insert` did. Print it for a table.
+
+    Attributes:
+        name: the module's.
+        sites: where it was plugged in.
+        parameters: how many each of them added.
+        left_out: where a placement would have put it, too, and why it cannot go there.
+    """
 
     name: str
     sites: tuple[Site, ...]
     parameters: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         width = max(len(site.path) for site in self.sites)
         lines = [f"{self.name}: {len(self.sites)} plugged in, {sum(self.parameters):,} parameters"]
         lines += [
             f"  {site.path:<{width}}  {site.kind:<14} C={site.channels:<5} "
-            f"{'x'.join(map(str, site.size)):>9}  +{count:,}"
+            f"{'x'.join(map(str, site.size)):>9} {site.layout:<4}  +{count:,}"
             for site, count in zip(self.sites, self.parameters, strict=True)
         ]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  left out: {line}" for line in shortened(self.left_out)])
 
 
 def insert(
     model: nn.Module,
     name: str,
-    at: At,
+    at: At = "block",
     identity: bool = True,
     example_input: Any = None,
     share: str | None = None,
     connect: bool = False,
+    freeze: str | None = None,
+    stack: bool = False,
     **arguments: Any,
 ) -> Report:
     """Plug one module of the registry in after every matching submodule, in place.
 
     The original parameter names stay, so the model's checkpoints load before and after; the new ones follow
     their host's name: 'layer1.0.bn3.attnzoo.module...'. Copying, pickling, compiling and exporting go on as
-    before. Channels, and the map size where a module fixes it, are found by one probing forward pass.
+    before. Channels, and the map size where a module fixes it, are found by one probing forward pass. Maps with
+    their channels last (B, H, W, C) are permuted for modules that take (B, C, H, W), and flattened for those that
+    take tokens.
 
     Args:
         model: any module.
         name: a module that plugs in, see `names(plug_in=True)`.
-        at: after which submodules: a glob over dotted names ('layer*.*.bn3'; `*` stays within one part of the
-            name, `**` crosses dots), a list of globs, or a predicate of name and submodule.
+        at: after which submodules: a placement ('block', the end of every residual branch, 'stage', 'last' or
+            'expansion'; sites that do not fit the module are left out), a glob over dotted names ('layer*.*.bn3';
+            `*` stays within one part of the name, `**` crosses dots), a list of globs, or a predicate of name and
+            submodule. `sites` tells more, and shows what will be found.
         identity: start as the identity: x + alpha * (module(x) - x) with alpha a parameter at 0. The model's
             outputs do not change at first. False puts the module there as published.
         example_input: what the model takes: a tensor, a tuple of arguments or a dict of named ones. None makes
@@ -62,6 +80,10 @@ def insert(
         share: 'stage' lets all sites of a stage (in running order, with equal channels) share one module that
             hands its state on from block to block, as `dia` does.
         connect: give each site a module of its own that hands a message on to the next, as `dca` does.
+        freeze: 'backbone' trains only what was plugged in or replaced: every other parameter no longer requires a
+            gradient, and BatchNorms with frozen weights normalise with their running statistics, which stand
+            still, in training mode too. A new classifier is unfrozen with `model.fc.requires_grad_(True)`.
+        stack: at sites that hold a plug already, put the new one after it; both leave together.
         **arguments: of the module; its channels are filled in.
 
     Returns:
@@ -73,34 +95,27 @@ def insert(
     """
     card = registry.card(name)
     _check_carrying(card, share, connect)
+    if freeze is not None:
+        checks.choice(name, ("backbone",), freeze=freeze)
     if not card.plug_in and not card.carries:
         raise AttnzooError(
             f"{name}: does not plug in, its contract is {card.contract!r}; see attnzoo.names(plug_in=True)."
         )
-    wanted = "tokens" if card.contract == "tokens" else "feature"
-    places: list[Site] = []
-    given: list[Seen] = []
-    for site, seen in sorted(find(model, at, example_input), key=lambda found: found[1].order if found[1] else -1):
-        if isinstance(site, str) or seen is None:
-            raise AttnzooError(f"{name}: cannot go there: {site}.")
-        if site.contract != wanted:
-            raise AttnzooError(
-                f"{name}: takes {_SHAPES[wanted]}, but {site.path} gives {_SHAPES[site.contract]}, {seen.shape}."
-            )
-        places.append(site)
-        given.append(seen)
-    if card.carries:
-        plugs = _chain(name, places, identity, share, arguments)
-    else:
-        plugs = [Plug(name, registry.create(name, **{**_given_by(s, name), **arguments}), identity) for s in places]
-    for plug, seen, site in zip(plugs, given, places, strict=True):
-        _settle(plug, seen, model.get_submodule(site.path))
-    _attach_all(model, name, places, plugs, example_input)
-    return Report(name, tuple(places), tuple(_new_parameters(plugs)))
+    found = find(model, at, example_input)
+    places, given, unfit = _fitting(card, found)
+    if unfit and (not places or not _by_meaning(at)):
+        raise AttnzooError(f"{name}: cannot go there: {unfit[0]}.")
+    plugs = built(card, places, identity, share, arguments)
+    for plug, call, site in zip(plugs, given, places, strict=True):
+        settle(plug, call, model.get_submodule(site.path))
+    _attach_all(model, name, places, plugs, example_input, stack)
+    if freeze is not None:
+        freeze_backbone(model)
+    return Report(name, tuple(places), tuple(new_parameters(plugs)), tuple(unfit))
 
 
 def remove(model: nn.Module) -> None:
-    """Take every plugged-in module out again: the model is exactly what it was before.
+    """Take every plugged-in module out again: the model is exactly what it was before, also what was frozen.
 
     Raises:
         AttnzooError: there is none.
@@ -110,9 +125,24 @@ def remove(model: nn.Module) -> None:
         raise AttnzooError("remove: the model holds no plugged-in module.")
     for host in hosts:
         detach(host)
+    unfreeze(model)
 
 
-_SHAPES = {"feature": "maps (B, C, H, W)", "tokens": "tokens (B, N, C)"}
+def _by_meaning(at: At) -> bool:
+    return isinstance(at, str) and at in PLACEMENTS
+
+
+def _fitting(card: registry.Card, found: Found) -> tuple[list[Site], list[Call], list[str]]:
+    """The sites that fit a module, their first runs, and why others do not."""
+    takes = taken_by(card)
+    fits = [(site, call) for site, call in found.sites if conversion(site.layout, takes) is not None]
+    unfit = found.left_out + [
+        f"{site.path} gives {LAYOUTS[site.layout]}, {call.shape}, but {card.name} takes {LAYOUTS[takes]}; choose a "
+        f"module whose contract is {site.contract!r}"
+        for site, call in found.sites
+        if conversion(site.layout, takes) is None
+    ]
+    return [site for site, _ in fits], [call for _, call in fits], unfit
 
 
 def _check_carrying(card: registry.Card, share: str | None, connect: bool) -> None:
@@ -130,63 +160,29 @@ def _check_carrying(card: registry.Card, share: str | None, connect: bool) -> No
         )
 
 
-def _chain(name: str, places: list[Site], identity: bool, share: str | None, arguments: dict[str, Any]) -> list[Plug]:
-    """Links in running order: a chain a stage with one module, or one chain with a module a site."""
-    check_once(name, places)
-    plugs: list[Plug] = []
-    takes_width = "prev_channels" in registry.signature(name).parameters
-    for run in stages(places) if share else [list(range(len(places)))]:
-        memory, module = Memory(), None
-        for i in run:
-            if module is None or not share:
-                width = {"prev_channels": places[i - 1].channels} if takes_width and i > run[0] else {}
-                module = registry.create(name, **{**_given_by(places[i], name), **width, **arguments})
-            plugs.append(Link(name, module, identity, memory, first=i == run[0], last=i == run[-1]))
-    return plugs
-
-
-def _new_parameters(plugs: list[Plug]) -> Iterator[int]:
-    """How many parameters each plug adds to those of the plugs before it."""
-    known: set[int] = set()
-    for plug in plugs:
-        new = {id(p): p.numel() for p in plug.parameters() if id(p) not in known}
-        known |= set(new)
-        yield sum(new.values())
-
-
-def _given_by(site: Site, name: str) -> dict[str, Any]:
-    """The arguments that the site itself settles, of those the module has."""
-    offered = {"channels": site.channels, "in_channels": site.channels}
-    if site.contract == "feature":
-        offered |= {"height": site.size[0], "width": site.size[1]}
-    known = registry.signature(name).parameters
-    return {key: value for key, value in offered.items() if key in known}
-
-
-def _settle(plug: Plug, seen: Seen, host: nn.Module) -> None:
-    """Bring the plug to its host's device, dtype and mode."""
-    if seen.tensor is not None:
-        like = next(host.parameters(), seen.tensor)
-        plug.to(device=like.device, dtype=like.dtype)
-    plug.train(host.training)
-
-
-def _attach_all(model: nn.Module, name: str, places: list[Site], plugs: list[Plug], example_input: Any) -> None:
+def _attach_all(
+    model: nn.Module, name: str, places: list[Site], plugs: list[Plug], example_input: Any, stack: bool
+) -> None:
     """Attach the plugs and see in a second pass that each runs as often as its site; else undo it all."""
     hosts: list[nn.Module] = []
+    runs: dict[nn.Module, int] = dict.fromkeys(plugs, 0)
     try:
         for site, plug in zip(places, plugs, strict=True):
             host = host_of(model.get_submodule(site.path))
+            host = last_plug(host) if stack else host
             try:
                 attach(host, plug)
             except AttnzooError as error:
                 raise AttnzooError(f"{name}: {site.path} {error}.") from error
             hosts.append(host)
-        paths = {module: path for path, module in model.named_modules()}
-        seen = probe(model, example_input)
+        try:
+            count_runs(model, runs, example_input)
+        except AttnzooError as error:
+            idle = (site.path for site, plug in zip(places, plugs, strict=True) if not runs[plug])
+            where = next(idle, places[-1].path)
+            raise AttnzooError(f"{name}: does not run after {where}: {error.__cause__}") from error
         for site, plug in zip(places, plugs, strict=True):
-            what = seen.get(paths[plug])
-            if what is None or what.calls != site.calls:
+            if runs[plug] != site.calls:
                 raise AttnzooError(
                     f"{name}: the model itself runs over the children of {site.path}, which a plug there would "
                     "join; take one of these children instead."

@@ -23,15 +23,18 @@ def match(named: Mapping[str, nn.Module], at: At, argument: str, offer: Sequence
         offer: the names that an error tells of.
 
     Raises:
-        AttnzooError: a glob or the predicate matches nothing.
+        AttnzooError: a glob or the predicate matches nothing, or it is neither.
     """
     if callable(at):
         found = [path for path, module in named.items() if at(path, module)]
         if not found:
             raise AttnzooError(f"the predicate matches no submodule. {_offer(offer)}")
         return found
+    patterns = [at] if isinstance(at, str) else at
+    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise AttnzooError(f"{argument}={at!r} is no glob, list of globs or predicate of name and submodule.")
     matched: set[str] = set()
-    for pattern in [at] if isinstance(at, str) else list(at):
+    for pattern in patterns:
         hits = {path for path in named if _matches(pattern.split("."), path.split("."))}
         if not hits:
             raise AttnzooError(f"{argument}={pattern!r} matches no submodule. {_offer(offer, pattern)}")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo.errors import AttnzooError
+from attnzoo.surgery.arguments import encoded
+from attnzoo.surgery.layout import converted, restored
 
 CHILD = "attnzoo"  # the reserved name
 
@@ -18,18 +20,29 @@ class Plug(nn.Module):
         module: it keeps the shape of its input.
         identity: compute x + alpha * (module(x) - x), with alpha a parameter that starts at 0: the output is
             x at first, and alpha has a gradient from the first step on.
+        arguments: what the module was built with, see `registry.create`; kept as plain data, so that hosts pickle.
+        layout: the `layout.conversion` from the host's output to what the module takes.
     """
 
     alpha: nn.Parameter | None
 
-    def __init__(self, name: str, module: nn.Module, identity: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        identity: bool,
+        arguments: dict[str, Any] | None = None,
+        layout: str = "",
+    ) -> None:
         super().__init__()
         self.name = name
+        self.layout = layout
+        self.arguments = encoded(arguments or {})
         self.module = module
         self.register_parameter("alpha", nn.Parameter(torch.zeros(1)) if identity else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.run(x)
+        y = restored(self.run(converted(x, self.layout)), self.layout, x).to(x.dtype)  # autocast may have widened it
         return y if self.alpha is None else x + self.alpha.to(x.dtype) * (y - x)
 
     def run(self, x: Tensor) -> Tensor:
@@ -51,11 +64,20 @@ def attach(host: nn.Module, plug: Plug) -> None:
     """
     held = getattr(host, CHILD, None)
     if isinstance(held, Plug):
-        raise AttnzooError(f"holds {held.name!r} already; attnzoo.remove(model) takes it out")
+        raise AttnzooError(
+            f"holds {held.name!r} already; attnzoo.remove(model) takes it out, stack=True puts the new one after it"
+        )
     if held is not None:
         raise AttnzooError(f"has an attribute {CHILD!r} of its own, the name that plugs need")
     host.add_module(CHILD, plug)
     host.register_forward_hook(run_plug)
+
+
+def last_plug(host: nn.Module) -> nn.Module:
+    """The last of the plugs stacked after a host, which itself can be a host; the host where there is none."""
+    while isinstance(held := getattr(host, CHILD, None), Plug):
+        host = held
+    return host
 
 
 def detach(host: nn.Module) -> None:

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from attnzoo import registry
 from attnzoo.errors import AttnzooError
 from attnzoo.modes import evaluating
+from attnzoo.surgery.arguments import encoded
+from attnzoo.surgery.history import REPLACE, remember
 from attnzoo.surgery.matching import At, match
 from attnzoo.surgery.plug import CHILD
+from attnzoo.surgery.probe import deviation
 
 SAME = 1e-4  # of the largest value: what rounding leaves of two ways to compute one convolution
 _OWN = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
@@ -78,8 +81,8 @@ def replace(model: nn.Module, name: str, which: At, **arguments: Any) -> Replace
         AttnzooError: the module is unknown or no convolution, nothing matches, or a match cannot be replaced: the
             module does not take its form, or something is attached to it. The model is then as it was.
     """
-    if not _convolves(name):
-        able = ", ".join(filter(_convolves, registry.names()))
+    if not convolves(name):
+        able = ", ".join(filter(convolves, registry.names()))
         raise AttnzooError(f"replace: {name!r} does not stand in for a convolution; these do: {able}.")
     named = {path: module for path, module in model.named_modules() if path and CHILD not in path.split(".")}
     convs = {path: module for path, module in named.items() if type(module) is nn.Conv2d}
@@ -96,7 +99,8 @@ def replace(model: nn.Module, name: str, which: At, **arguments: Any) -> Replace
     return Replacement(name, tuple(site for _, site in made.values()))
 
 
-def _convolves(name: str) -> bool:
+def convolves(name: str) -> bool:
+    """Whether a module of the registry can stand where a convolution stood."""
     card = registry.card(name)
     return card.contract == "conv" or card.family == "convolution"
 
@@ -121,6 +125,7 @@ def _stand_in(name: str, path: str, conv: nn.Conv2d, arguments: dict[str, Any]) 
         raise AttnzooError(f"replace: {path}, {conv}: {error}") from error
     preserved = not why and off <= SAME
     module.train(conv.training)
+    remember(module, conv, REPLACE, name=name, arguments=encoded(given))
     counts = tuple(sum(p.numel() for p in one.parameters()) for one in (conv, module))
     said = why or f"largest difference {off:.0e}"
     return module, Replaced(path, tuple(conv.weight.shape), preserved, said, (counts[0], counts[1]))
@@ -164,4 +169,4 @@ def _difference(module: nn.Module, conv: nn.Conv2d) -> float:
     if not isinstance(found, Tensor) or found.shape != wanted.shape:
         gives = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise AttnzooError(f"gives {gives} where the convolution gives {tuple(wanted.shape)}.")
-    return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
+    return deviation(found, wanted)

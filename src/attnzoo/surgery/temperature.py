@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from attnzoo import registry
-from attnzoo.checks import positive
+from attnzoo import checks, registry
 from attnzoo.errors import AttnzooError
 
 
@@ -26,16 +25,14 @@ class TemperatureSchedule:
     """
 
     def __init__(self, model: nn.Module, start: float = 30.0, end: float = 1.0, epochs: int = 10) -> None:
-        positive("TemperatureSchedule", epochs=epochs)
+        checks.positive("TemperatureSchedule", epochs=epochs)
         self.modules = list(_annealed(model))
         if not self.modules:
             raise AttnzooError(
                 "TemperatureSchedule: the model holds no module with a temperature, such as odconv or dynamic_conv; "
                 "see attnzoo.replace."
             )
-        for value in (start, end):
-            if not value >= 1:
-                raise AttnzooError(f"TemperatureSchedule: a temperature of {value!r} is below 1.")
+        checks.no_less("TemperatureSchedule", 1, start=start, end=end)
         self.start, self.end, self.epochs = start, end, epochs
         self.epoch = 0
         self._set()
