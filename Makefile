@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-min lint verify bench readme constraints clean
+.PHONY: demo test test-min lint verify bench backbones readme constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.lab
@@ -25,6 +25,10 @@ verify: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/memory.py
+
+# Where placements by meaning put modules in the networks of others: results/backbones.json.
+backbones: $(VENV)/.dev
+	$(BIN)/python benchmarks/backbones.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

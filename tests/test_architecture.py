@@ -24,6 +24,7 @@ ALLOWED = {
     "kernels": {"errors"},
     "modules": CORE | {"kernels"},
     "networks": CORE | {"kernels", "modules"},
+    "interplay": CORE | {"networks"},
     "surgery": CORE | {"modes"},
     "lab": {"errors", "checks", "registry", "modes", "surgery", "networks", "examples"},
     "verify": {"errors", "checks", "registry", "modes", "examples", "reference"},
@@ -71,7 +72,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def test_surgery_and_lab_name_no_single_module() -> None:
-    for folder in ("surgery", "lab", "verify"):
+    for folder in ("surgery", "interplay", "lab", "verify"):
         for path in (PACKAGE / folder).rglob("*.py"):
             strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
             named = {s for s in strings if isinstance(s, str)} & set(attnzoo.names())

@@ -272,7 +272,7 @@ def test_a_study_is_extended_but_not_changed(tmp_path: Path) -> None:
     for changed, complaint in (
         ({"recipe": replace(QUICK, epochs=1)}, "made with epochs=2, now epochs=1"),
         ({"recipe": replace(QUICK, learning_rate=0.2)}, "made with learning_rate=0.05, now learning_rate=0.2"),
-        ({"at": "layer*.*.bn1"}, r"made with at='layer\*\.\*\.bn2', now at='layer\*\.\*\.bn1'"),
+        ({"at": "layer*.*.bn1"}, r"made with at='block', now at='layer\*\.\*\.bn1'"),
         ({"limit_train": 50}, "made with train_images=64, now train_images=50"),
         ({"backbone": "resnet18d", "at": "layer*.*.bn2"}, "made with backbone='resnet20', now backbone='resnet18d'"),
     ):
@@ -324,7 +324,7 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
         (["se"], {"backbone": "resnet21"}, "unknown backbone 'resnet21'; did you mean .*resnet20"),
         (["se"], {"backbone": "torchvision:resnet19"}, "did you mean torchvision:resnet1"),
         (["se"], {"backbone": "torchvision:resnet18", "at": "layer*.*.bn2"}, "takes images of 3 channels, got 1"),
-        (["se"], {"backbone": "resnet18d"}, "resnet18d: has no default place for attention"),
+        (["se"], {"backbone": "vgg11"}, "no sum of a branch"),
         (["se"], {"device": "tpu9"}, "device='tpu9': not available here"),
         (["se"], {"data": "mnist"}, "'mnist' is unknown"),
         (["se"], {"out": tmp_path / "file"}, "expected a folder to write to"),
@@ -339,12 +339,10 @@ def test_backbones() -> None:
     for name, shape in (
         ("resnet20", (2, 1, 8, 8)),
         ("resnet18d", (2, 1, 32, 32)),
+        ("timm:resnet18", (2, 1, 32, 32)),
         ("torchvision:resnet18", (2, 3, 32, 32)),
     ):
         assert backbones.build(name, num_classes=7, in_channels=shape[1])(torch.rand(shape)).shape == (2, 7)
-    assert backbones.default_site("resnet20") == SITE
-    assert backbones.default_site("resnet18") == "layer*.*.branch"
-    assert backbones.default_site("resnet18d") is None
 
 
 def test_a_backbone_that_does_not_fit_is_named(data: Data) -> None:

@@ -3,6 +3,7 @@
 from attnzoo import modules as _modules  # fills the registry, as do the networks
 from attnzoo import networks as _networks
 from attnzoo.errors import AttnzooError
+from attnzoo.interplay import Layer, layer, register_in_timm
 from attnzoo.lab.cost import Cost, cost
 from attnzoo.recording import record
 from attnzoo.reference import load_reference
@@ -31,6 +32,7 @@ __all__ = [
     "Card",
     "Cost",
     "FoldReport",
+    "Layer",
     "NetworkCard",
     "Paper",
     "Plan",
@@ -43,6 +45,7 @@ __all__ = [
     "create",
     "fold",
     "insert",
+    "layer",
     "load",
     "load_reference",
     "names",
@@ -51,6 +54,7 @@ __all__ = [
     "plan",
     "record",
     "register",
+    "register_in_timm",
     "register_network",
     "remove",
     "replace",

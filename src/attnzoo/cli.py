@@ -127,7 +127,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
     backbone: Annotated[str, typer.Option(help="One of our networks, a timm model, or torchvision:NAME.")] = "resnet20",
     data: Annotated[str, typer.Option(help="digits, or parquet:DIR with the hub's image Parquet files.")] = "digits",
-    at: Annotated[str | None, typer.Option(help="Where: a glob such as 'layer*.*.bn3'.")] = None,
+    at: Annotated[str, typer.Option(help="block, stage, last, expansion, or a glob: layer*.*.bn3.")] = "block",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seeds: Annotated[int, typer.Option(help="Trials per variant.")] = 2,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,

@@ -1,7 +1,7 @@
 """The registry: one dict from a module's name to its class and card."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -294,17 +294,26 @@ def create(name: str, **arguments: Any) -> nn.Module:
         AttnzooError: the name or an argument is unknown, an argument is missing, or its value is wrong.
     """
     make = _entry_of_any(name).make
+    check_arguments(name, arguments)
+    if name in _NETWORKS:
+        checks.argument_types(name, make, arguments)
+    return make(**arguments)
+
+
+def check_arguments(name: str, arguments: Mapping[str, Any], filled: Collection[str] = ()) -> None:
+    """Refuse arguments that a module or network does not take, or that miss what it needs; `filled` will be given.
+
+    Raises:
+        AttnzooError: the name or an argument is unknown, or an argument is missing.
+    """
     known = signature(name).parameters
     takes = f"It takes {', '.join(known)}."
     for given in arguments:
         if given not in known:
             raise AttnzooError(f"{name}: unknown argument {given!r}{nearest(given, known)} {takes}")
     for needed, parameter in known.items():
-        if parameter.default is parameter.empty and needed not in arguments:
+        if parameter.default is parameter.empty and needed not in arguments and needed not in filled:
             raise AttnzooError(f"{name}: the argument {needed!r} is missing. {takes}")
-    if name in _NETWORKS:
-        checks.argument_types(name, make, arguments)
-    return make(**arguments)
 
 
 def _entry(name: str) -> _Entry:

@@ -20,7 +20,6 @@ from attnzoo.blocks.convolutions import pass_on as pass_on
 from attnzoo.blocks.convolutions import plain_conv as plain_conv
 from attnzoo.blocks.convolutions import silence as silence
 from attnzoo.blocks.convolutions import widened as widened
-from attnzoo.blocks.keys import nested_keys as nested_keys
 from attnzoo.blocks.layers import NORMS as NORMS
 from attnzoo.blocks.layers import Activation as Activation
 from attnzoo.blocks.layers import BottleneckMLP as BottleneckMLP
@@ -56,4 +55,3 @@ from attnzoo.blocks.precision import spatial_mean as spatial_mean
 from attnzoo.blocks.precision import wide as wide
 from attnzoo.blocks.precision import without_autocast as without_autocast
 from attnzoo.blocks.swin import SwinBlock as SwinBlock
-from attnzoo.blocks.swin import without_offsets as without_offsets

@@ -26,6 +26,8 @@ class ConvNormAct(nn.Module):
     Shape: (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)) for odd kernels.
     """
 
+    reference_keys = {"bn": "norm", "0": "conv", "1": "norm"}  # as others name the parts, or count them
+
     def __init__(
         self,
         in_channels: int,
@@ -98,10 +100,12 @@ class GatedProjection(nn.Module):
 
     Args:
         channels: of input and output.
-        gating: a module with a method `gate`, (B, channels, H, W) -> the same; its `reference_keys` are used.
+        gating: a module with a method `gate`, (B, channels, H, W) -> the same.
 
     Shape: (B, channels, H, W) -> the same.
     """
+
+    reference_keys = {"proj_1": "proj_in", "proj_2": "proj_out", "spatial_gating_unit": "gating"}
 
     def __init__(self, channels: int, gating: nn.Module) -> None:
         super().__init__()
@@ -110,13 +114,6 @@ class GatedProjection(nn.Module):
         self.act = nn.GELU()
         self.gating: Any = gating
         self.proj_out = nn.Conv2d(channels, channels, 1)
-
-    @property
-    def reference_keys(self) -> dict[str, str]:
-        """The names that VAN, LSKNet and SegNeXt share, then those of the gating."""
-        unit = r"spatial_gating_unit\."
-        keys = {unit + theirs: f"gating.{ours}" for theirs, ours in self.gating.reference_keys.items()}
-        return {"proj_1": "proj_in", "proj_2": "proj_out", **keys}
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.act(self.proj_in(x))

@@ -52,8 +52,8 @@ class SwinBlock(nn.Module):
         nn.init.trunc_normal_(self.position_bias, std=0.02)
 
     def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Leave out the index of the offsets, which is computed."""
-        return without_offsets(state)
+        """Leave out the index of the offsets within a window, which is computed."""
+        return {key: value for key, value in state.items() if not key.endswith("relative_position_index")}
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.mix(self.norm1(x.permute(0, 2, 3, 1)))
@@ -123,11 +123,6 @@ class SwinBlock(nn.Module):
         side = self.window_size
         i = torch.arange(count * side, device=like.device)
         return ((i >= (count - 1) * side).long() + (i >= count * side - moved)).unflatten(0, (count, side))
-
-
-def without_offsets(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of Swin blocks without the index of the offsets within a window, which is computed here."""
-    return {key: value for key, value in state.items() if not key.endswith("relative_position_index")}
 
 
 def _turned(x: Tensor, dim: int, by: int, length: int) -> Tensor:

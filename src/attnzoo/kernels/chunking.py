@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-ENTRIES = 2**21  # of the map at a time, 8 MiB in float32: more gain no speed on a CPU
+ENTRIES = 2**20  # of the map at a time, 4 MiB in float32: more saves a CPU less than a tenth of the time
 
 
 def chunks(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -8,10 +8,6 @@ from attnzoo import registry
 from attnzoo.checks import nearest
 from attnzoo.errors import AttnzooError
 
-_SITES: Final = {  # after which attention goes by default
-    **dict.fromkeys(("resnet20", "resnet56"), "layer*.*.bn2"),
-    **{f"resnet{depth}": "layer*.*.branch" for depth in (18, 34, 50, 101, 152)},
-}
 _TORCHVISION: Final = "torchvision:"
 _TIMM: Final = "timm:"
 
@@ -39,18 +35,9 @@ def build(name: str, num_classes: int | None, in_channels: int = 3) -> nn.Module
     else:
         import timm
 
-        model = timm.create_model(name.removeprefix(_TIMM), pretrained=False, num_classes=num_classes, in_chans=in_channels)
+        name = name.removeprefix(_TIMM)
+        model = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_channels)
     return model
-
-
-def default_site(name: str) -> str | None:
-    """The glob of submodules after which attention goes by default; None for a network that has none.
-
-    Raises:
-        AttnzooError: the name is unknown.
-    """
-    _require_known(name)
-    return _SITES.get(name)
 
 
 def _require_known(name: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from attnzoo import checks, registry
 from attnzoo.errors import AttnzooError
-from attnzoo.lab import backbones, environment, latency
+from attnzoo.lab import environment, latency
 from attnzoo.lab.cost import cost
 from attnzoo.lab.data import Data, load
 from attnzoo.lab.recipe import Recipe
@@ -45,7 +45,7 @@ def compare(
     out: str | Path,
     backbone: str = "resnet20",
     data: str = "digits",
-    at: str | None = None,
+    at: str = "block",
     recipe: Recipe | None = None,
     seeds: int = 2,
     limit_train: int | None = None,
@@ -64,7 +64,7 @@ def compare(
         out: the folder of the study.
         backbone: a network as in `attnzoo.lab.backbones`.
         data: images as in `attnzoo.lab.data.load`.
-        at: a glob of the submodules that a module follows; None takes the backbone's own, if it is ours.
+        at: where, by meaning or as a glob, see `attnzoo.insert`.
         recipe: how to train; None is `Recipe()`.
         seeds: how many, counted from 0.
         limit_train, limit_test: use so many images of a split.
@@ -78,17 +78,11 @@ def compare(
     checks.positive("compare", seeds=seeds)
     recipe, observer, place = recipe or Recipe(), observer or Observer(), environment.device(device)
     variants = _variants(names)
-    site = at or backbones.default_site(backbone)
-    if site is None:
-        raise AttnzooError(
-            f"{backbone}: has no default place for attention; give at=, such as 'layer*.*.bn3' "
-            "(attnzoo.sites(model) lists places)."
-        )
     images = load(data, limit_train=limit_train, limit_test=limit_test)
-    trials = [Trial(variant, seed, backbone, site) for variant in variants for seed in range(seeds)]
+    trials = [Trial(variant, seed, backbone, at) for variant in variants for seed in range(seeds)]
     with environment.threads(_worthwhile_threads(images, recipe)):
         models = {trial.variant: build(trial, images) for trial in trials if trial.seed == 0}
-        store = Store(Path(out), _settings(images, recipe, backbone, site, place.type))
+        store = Store(Path(out), _settings(images, recipe, backbone, at, place.type))
         _train_missing(trials, images.to(place), recipe, place, store, observer)
         observer.measuring()
         costs = {variant: cost(model, images.shape) for variant, model in models.items()}

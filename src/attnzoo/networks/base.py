@@ -99,14 +99,18 @@ class Network(ImageNetwork):
     def complete(self, steps: Sequence[str], levels: Sequence[Level], width: int) -> None:
         """Say which attributes run in turn and which give levels; add the classifier of `width` channels."""
         self.feature_info = FeatureInfo(levels)
+        self.steps = tuple(steps)
         if self.features_only:
-            count = steps.index(levels[-1].module) + 1
-            for unused in steps[count:]:
-                delattr(self, unused)
-            self.steps = tuple(steps[:count])
+            self.end_at(levels[-1].module)
         else:
-            self.steps = tuple(steps)
             self.fc = nn.Linear(width, self.num_classes)
+
+    def end_at(self, step: str) -> None:
+        """Leave out the steps behind one."""
+        count = self.steps.index(step) + 1
+        for unused in self.steps[count:]:
+            delattr(self, unused)
+        self.steps = self.steps[:count]
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x)

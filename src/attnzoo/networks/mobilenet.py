@@ -24,6 +24,8 @@ class InvertedResidual(nn.Module):
         middle: makes, for the widened channels, what follows the filter; not in blocks that do not widen.
         end: makes what the branch ends with.
         full: also widen by 1, and sum wherever the stride is 1, by a convolution where the channels change.
+        flat: the authors number all layers of the branch in turn; else, as torchvision, those of a convolution with
+            its normalisation and activation as one.
 
     Shape: (B, in_channels, H, W) -> (B, channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -39,6 +41,7 @@ class InvertedResidual(nn.Module):
         middle: Attention | None = None,
         end: Attention | None = None,
         full: bool = False,
+        flat: bool = False,
     ) -> None:
         super().__init__()
         width = expansion * in_channels
@@ -52,9 +55,27 @@ class InvertedResidual(nn.Module):
         if end:
             branch["end"] = end(channels)
         self.branch = nn.Sequential(branch)
+        self.flat = flat
         self.adds = stride == 1 and (full or in_channels == channels)
         widens = self.adds and in_channels != channels
         self.shortcut = ConvNormAct(in_channels, channels, act_layer=None) if widens else nn.Identity()
+
+    @property
+    def reference_keys(self) -> dict[str, str]:
+        """The numbers of the layers, and the names of the collection for CIFAR."""
+        keys: dict[str, str] = {}
+        number = 0
+        for name, part in self.branch.named_children():
+            ours, apart = f"branch.{name}", self.flat or name == "project"
+            if apart and isinstance(part, ConvNormAct):
+                keys |= {rf"conv\.{number}": f"{ours}.conv", rf"conv\.{number + 1}": f"{ours}.norm"}
+                number += 2 if name == "project" else 3
+            else:
+                keys[rf"conv\.{number}"] = ours
+                number += 1
+        for i, name in enumerate(("expand", "filter", "project")):
+            keys |= {f"conv{i + 1}": f"branch.{name}.conv", f"bn{i + 1}": f"branch.{name}.norm"}
+        return keys
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.branch(x)
@@ -90,11 +111,12 @@ class MobileNetV2(Network):
     ) -> None:
         super().__init__(called, num_classes, in_channels, features_only)
         self.stem = ConvNormAct(in_channels, 32, 3, stem_stride, act_layer=act_layer)
-        before, levels = 32, []
+        before, levels, blocks_at = 32, [], list[str]()
         for i, rows in enumerate(stages):
             made: list[nn.Module] = []
             for expansion, channels, blocks in rows:
                 for _ in range(blocks):
+                    blocks_at.append(f"layer{i + 1}.{len(made)}")
                     made.append(block(before, channels, expansion, 1 if made or not i else 2, act_layer))
                     before = channels
             levels.append(Level(f"layer{i + 1}", before, stem_stride * 2**i))
@@ -105,3 +127,14 @@ class MobileNetV2(Network):
             self.drop = tail(1280)
             steps.append("drop")
         self.complete(steps, levels, 1280)
+        self.reference_keys = {  # those of torchvision and of the authors of Coord; then the collection's for CIFAR
+            r"features\.0": "stem",
+            **{rf"features\.{i + 1}": at for i, at in enumerate(blocks_at)},
+            rf"(conv|features\.{len(blocks_at) + 1})": "tail",
+            r"(classifier\.1|linear)": "fc",
+            **{rf"layers\.{i}": at for i, at in enumerate(blocks_at)},
+            "conv1": "stem.conv",
+            "bn1": "stem.norm",
+            "conv2": "tail.conv",
+            "bn2": "tail.norm",
+        }

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from attnzoo.blocks import ConvNormAct
 from attnzoo.networks.base import Level, Network
+from attnzoo.networks.keys import POOLED_SHORTCUT, Keys, ahead
 
 Stem = Callable[[int, int], nn.Module]  # channels of the image, of the stem -> the layers before the pooling
 Block = Callable[[int, int, int], nn.Module]  # in_channels, planes, stride -> a block
@@ -16,10 +17,25 @@ Attention = Callable[[int], nn.Module]  # channels -> a module that keeps the ma
 
 
 class Residual(nn.Module):
-    """relu(branch(x) + shortcut(x)), or the sum itself where it is not `rectified`."""
+    """relu(branch(x) + shortcut(x)), or the sum itself where it is not `rectified`.
 
-    def __init__(self, branch: nn.Module, shortcut: nn.Module, rectified: bool = True) -> None:
+    `keys`: authors' names that are neither torchvision's nor, for what the branch ends with, timm's.
+    """
+
+    def __init__(
+        self, branch: nn.Module, shortcut: nn.Module, rectified: bool = True, keys: Keys | None = None
+    ) -> None:
         super().__init__()
+        self.reference_keys = ahead(
+            keys,
+            {
+                r"conv(\d+)(?=\.weight)": r"branch.conv\1.conv",
+                r"conv(\d+)": r"branch.conv\1",
+                r"bn(\d+)": r"branch.conv\1.norm",
+                "downsample": "shortcut",
+                "(se|se_module)": "branch.attention",
+            },
+        )
         self.branch = branch
         self.shortcut = shortcut
         self.rectified = rectified
@@ -43,12 +59,21 @@ class PreActivation(nn.Module):
         in_channels, channels: of input and output.
         stride: of the first convolution, and of the shortcut.
         attention: makes what the branch ends with; None leaves it out.
+        keys: authors' names, besides bn1, bn2 and shortcut.0.
 
     Shape: (B, in_channels, H, W) -> (B, channels, ceil(H / stride), ceil(W / stride)).
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: int, attention: Attention | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        attention: Attention | None = None,
+        keys: Keys | None = None,
+    ) -> None:
         super().__init__()
+        self.reference_keys = ahead(keys, {r"bn(\d)": r"norm\1", r"shortcut\.0": "shortcut"})
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
@@ -88,6 +113,7 @@ class ResNet(Network):
         stage: joins the blocks of a stage.
         tail: makes, for its channels, what follows the last stage; None leaves it out.
         tail_channels: that the tail gives, where they are others.
+        keys: authors' names of what is not in a stage, where they are not torchvision's.
     """
 
     def __init__(
@@ -109,10 +135,12 @@ class ResNet(Network):
         stage: Stage | None = None,
         tail: Attention | None = None,
         tail_channels: int | None = None,
+        keys: Keys | None = None,
         min_size: int = 1,
         image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(called, num_classes, in_channels, features_only, min_size, image_size=image_size)
+        self.reference_keys = ahead(keys, {"conv1": "stem.conv", "bn1": "stem.norm", "(linear|last_linear)": "fc"})
         self.stem = stem(in_channels, stem_channels)
         steps, levels, reduction = ["stem"], [], stem_stride
         if pool is not None:
@@ -136,15 +164,17 @@ class ResNet(Network):
         self.complete(steps, levels, tail_channels or channels)
 
 
-def basic(in_channels: int, channels: int, stride: int, attention: Attention | None = None) -> Residual:
-    """Two 3x3 convolutions; `attention` makes what the branch ends with."""
+def basic(
+    in_channels: int, channels: int, stride: int, attention: Attention | None = None, keys: Keys | None = None
+) -> Residual:
+    """Two 3x3 convolutions; `attention` makes what the branch ends with, `keys` are those of `Residual`."""
     branch: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=ConvNormAct(in_channels, channels, 3, stride),
         conv2=ConvNormAct(channels, channels, 3, act_layer=None),
     )
     if attention:
         branch["attention"] = attention(channels)
-    return Residual(nn.Sequential(branch), shortcut(in_channels, channels, stride))
+    return Residual(nn.Sequential(branch), shortcut(in_channels, channels, stride), keys=keys)
 
 
 def bottleneck(
@@ -159,6 +189,7 @@ def bottleneck(
     attention: Attention | None = None,
     stride_first: bool = False,
     pooled: bool = False,
+    keys: Keys | None = None,
 ) -> Residual:
     """1x1, 3x3 and 1x1 convolutions, to 4 planes channels.
 
@@ -170,6 +201,7 @@ def bottleneck(
         attention: makes what the branch ends with.
         stride_first: the first convolution has the stride, as in Caffe's ResNet, not the middle.
         pooled: the shortcut averages before its convolution, see `shortcut`.
+        keys: as in `Residual`.
     """
     width = int(widening * planes)
     first, second = (stride, 1) if stride_first else (1, stride)
@@ -180,16 +212,17 @@ def bottleneck(
     )
     if attention:
         branch["attention"] = attention(4 * planes)
-    return Residual(nn.Sequential(branch), shortcut(in_channels, 4 * planes, stride, pooled))
+    keys = ahead(keys, POOLED_SHORTCUT if pooled else {})
+    return Residual(nn.Sequential(branch), shortcut(in_channels, 4 * planes, stride, pooled), keys=keys)
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int, pooled: bool = False) -> nn.Module:
     """Nothing where the shape stays, else a 1x1 convolution; `pooled`, an average over stride x stride before it."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    if not pooled or stride == 1:
+    if not pooled:
         return ConvNormAct(in_channels, out_channels, stride=stride, act_layer=None)
-    pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+    pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity()
     return nn.Sequential(OrderedDict(pool=pool, conv=ConvNormAct(in_channels, out_channels, act_layer=None)))
 
 
@@ -228,6 +261,8 @@ class GatedStage(nn.Module):
         blocks: with methods `parts` and `join`, as `Residual` and `PreActivation` have them.
         gating: (branch, what it remembers, None at first) -> (branch, what it remembers).
     """
+
+    reference_keys = {"ModuleList": "blocks", "(lstm)": r"gating.\1"}  # as DIANet has them
 
     def __init__(self, blocks: Sequence[nn.Module], gating: nn.Module) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """One forward pass as a graph: which tensor came from which, by which function, inside which submodule."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -94,6 +95,11 @@ class Flow:
         return givers
 
     @cached_property
+    def runs(self) -> Counter[str]:
+        """How often each submodule runs."""
+        return Counter(call.path for call in self.calls)
+
+    @cached_property
     def readers(self) -> list[list[int]]:
         """For every step, those made from it."""
         readers: list[list[int]] = [[] for _ in self.steps]
@@ -130,6 +136,8 @@ def follow(model: nn.Module, example_input: Any = None) -> Flow:
     recorder = _Recorder()
     handles = []
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # it takes no hooks
         handles.append(module.register_forward_pre_hook(recorder.enter(path), with_kwargs=True))
         handles.append(module.register_forward_hook(recorder.leave(path)))
     try:

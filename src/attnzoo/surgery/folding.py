@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from attnzoo.blocks import fuse_conv_bn, plain_conv
 from attnzoo.errors import AttnzooError
 from attnzoo.surgery.changes import Changes
 from attnzoo.surgery.finetuning import hold_statistics
+from attnzoo.surgery.flow import tensors
 from attnzoo.surgery.history import DROP_NORM, FOLD, TAKE_NORM, remember
 from attnzoo.surgery.plug import CHILD, Plug
 from attnzoo.surgery.probe import attempt, deviation, multiply_adds
@@ -118,7 +118,7 @@ class _Measured:
 
     def __init__(self, model: nn.Module, example_input: Any) -> None:
         outputs, self.macs = multiply_adds(lambda: attempt(model, example_input))
-        self.outputs = list(_tensors(outputs))
+        self.outputs = list(tensors(outputs))
         self.parameters = sum(p.numel() for p in model.parameters())
         self.dtype = self.outputs[0].dtype if self.outputs else torch.float32
 
@@ -227,7 +227,7 @@ def _followed(model: nn.Module, example_input: Any) -> dict[nn.BatchNorm2d, nn.M
     handles += [norm.register_forward_pre_hook(took) for norm in norms]
     try:
         with reads:
-            given = list(_tensors(attempt(model, example_input)))
+            given = list(tensors(attempt(model, example_input)))
     finally:
         for handle in handles:
             handle.remove()
@@ -279,7 +279,7 @@ class _Reads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in _LOOKS:
-            for x in _tensors([args, kwargs or {}]):
+            for x in tensors([args, kwargs or {}]):
                 self.counts[id(x)] = self.counts.get(id(x), 0) + 1
         return func(*args, **(kwargs or {}))
 
@@ -289,18 +289,6 @@ _LOOKS = {
     getattr(Tensor, name).__get__
     for name in ("shape", "dtype", "device", "is_cuda", "requires_grad", "layout", "ndim", "grad_fn")
 } | {Tensor.dim, Tensor.size, Tensor.stride, Tensor.is_floating_point, Tensor.numel}
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
 
 
 def _called(module: nn.Module) -> str:

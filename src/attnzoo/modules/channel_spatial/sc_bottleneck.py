@@ -61,7 +61,7 @@ class SCBottleneck(nn.Module):
         "bn1_b": "reduce_calibrated.norm",
         r"k1\.0": "plain.conv",
         r"k1\.1": "plain.norm",
-        **{rf"scconv\.{theirs}": f"calibrated.{ours}" for theirs, ours in SCConv.reference_keys.items()},
+        "scconv": "calibrated",
         "conv3": "join.conv",
         "bn3": "join.norm",
         r"downsample\.0": "shortcut.conv",

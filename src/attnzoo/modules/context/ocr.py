@@ -51,10 +51,7 @@ class OCR(nn.Module):
     """
 
     reference_keys = {
-        **{
-            rf"ocr_distri_head\.object_context_block\.{theirs}": f"distribute.{ours}"
-            for theirs, ours in OCRObjectAttention.reference_keys.items()
-        },
+        r"ocr_distri_head\.object_context_block": "distribute",
         r"ocr_distri_head\.conv_bn_dropout\.0": "join.conv",
         r"ocr_distri_head\.conv_bn_dropout\.1\.0": "join.norm",
     }

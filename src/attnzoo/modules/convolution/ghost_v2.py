@@ -53,7 +53,7 @@ class GhostV2(nn.Module):
     """
 
     reference_keys = {
-        **{theirs: f"ghost.{ours}" for theirs, ours in Ghost.reference_keys.items()},
+        "(primary_conv|cheap_operation)": r"ghost.\1",
         r"short_conv\.0": "project.conv",
         r"short_conv\.1": "project.norm",
         r"short_conv\.2": "across.conv",

@@ -45,7 +45,7 @@ class AFF(nn.Module):
         an input that is not (B, C, H, W).
     """
 
-    reference_keys = {theirs: f"ms_cam.{ours}" for theirs, ours in MSCAM.reference_keys.items()}
+    reference_keys = {"(local_att|global_att)": r"ms_cam.\1"}
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()

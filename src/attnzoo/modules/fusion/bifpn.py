@@ -97,7 +97,7 @@ class BiFPNLayer(nn.Module):
         "even side at its end only. PyTorch ports that pad both ends compute other numbers.",
         "The authors' convolutions have biases, which the normalisation behind them takes out; ours have none.",
     ),
-    example={"in_channels": (16, 24, 32), "channels": 16, "repeats": 2},
+    example={"in_channels": (16, 24, 32), "channels": 16, "repeats": 1},
     inputs=("B 16 8*H 8*W", "B 24 4*H 4*W", "B 32 2*H 2*W"),
 )
 class BiFPN(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, Layer, nested_keys
+from attnzoo.blocks import ConvNormAct, Layer
 from attnzoo.modules.fusion.fpt_grounding import CUBES, FPTGrounding
 from attnzoo.modules.fusion.fpt_rendering import FPTRendering
 from attnzoo.modules.fusion.fpt_self import FPT as PAPER
@@ -99,13 +99,8 @@ class FPT(nn.Module):
         for i, level in enumerate(LEVELS):
             for theirs, ours in ((f"fpn_p{level}_1x1", f"laterals.{i}"), (f"fpt_p{level}", f"outputs.{i}")):
                 keys |= {rf"{theirs}\.0": f"{ours}.conv", rf"{theirs}\.1": f"{ours}.norm", theirs: f"{ours}.conv"}
-            keys |= nested_keys(f"st_p{level}", f"own.{i}", FPTSelf.reference_keys)
-        keys |= nested_keys(r"gt_(p\d_p\d)", r"ground.\1", FPTGrounding.reference_keys)
-        return keys | nested_keys(r"rt_(p\d_p\d)", r"render.\1", FPTRendering.reference_keys)
-
-    def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Leave out copies, and convolutions that the authors never use."""
-        return {key: value for key, value in state.items() if not {"conv_ks", "conv_cat"} & set(key.split("."))}
+            keys[f"st_p{level}"] = f"own.{i}"
+        return keys | {r"gt_(p\d_p\d)": r"ground.\1", r"rt_(p\d_p\d)": r"render.\1"}
 
     def forward(self, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> list[Tensor]:
         levels = {"c2": c2, "c3": c3, "c4": c4, "c5": c5}

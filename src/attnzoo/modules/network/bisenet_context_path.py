@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, nested_keys, precisely, spatial_mean
+from attnzoo.blocks import ConvNormAct, precisely, spatial_mean
 from attnzoo.modules.channel.attention_refinement import BISENET, AttentionRefinement
 from attnzoo.registry import register
 
@@ -46,10 +46,8 @@ class BiSeNetContextPath(nn.Module):
     """
 
     reference_keys = {
-        **nested_keys("arm(16|32)", r"refine\1", AttentionRefinement.reference_keys),
-        r"conv_head(16|32)\.bn": r"head\1.norm",
+        "arm(16|32)": r"refine\1",
         "conv_head(16|32)": r"head\1",
-        r"conv_avg\.bn": "whole.norm",
         "conv_avg": "whole",
         r"resnet\.conv1": "stem.conv",
         r"resnet\.bn1": "stem.norm",

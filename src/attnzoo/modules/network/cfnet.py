@@ -1,12 +1,11 @@
 """CFNet, the backbone: a short stem, then stages that each build and fuse a pyramid from the one before."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, nested_keys, without_offsets
+from attnzoo.blocks import ConvNormAct
 from attnzoo.modules.network.cfnet_focal_next import CFNET
 from attnzoo.modules.network.cfnet_stage import STYLES, CFNetStage, base_blocks, check_levels, check_map, halving
 from attnzoo.registry import register
@@ -101,17 +100,9 @@ class CFNet(nn.Module):
     @property
     def reference_keys(self) -> dict[str, str]:
         """The authors' first stage is what comes before ours."""
-        first: Any = self.blocks[0]
         keys = {rf"stem\.{3 * i + j}": f"stem.{i}.{part}" for i in range(2) for j, part in enumerate(("conv", "norm"))}
-        keys |= nested_keys(rf"stages\.0\.{len(self.blocks)}", "down3", {"0": "conv", "1": "norm"})
-        keys |= nested_keys(r"stages\.0\.(\d+)", r"blocks.\1", first.reference_keys)
-        for i, stage in enumerate(self.stages):
-            keys |= nested_keys(rf"stages\.{i + 1}", f"stages.{i}", stage.reference_keys)  # type: ignore[arg-type]
-        return keys
-
-    def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Leave out the index of the offsets in the windows of Swin, which is computed."""
-        return without_offsets(state)
+        keys |= {rf"stages\.0\.{len(self.blocks)}": "down3", r"stages\.0": "blocks"}
+        return keys | {rf"stages\.{i + 1}": f"stages.{i}" for i in range(len(self.stages))}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.pyramids(x)[-1]

@@ -1,7 +1,7 @@
 """A stage of CFNet: three groups of blocks, each at half the size of the one before, and the fusion of their maps."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,8 +14,6 @@ from attnzoo.blocks import (
     Layer,
     SwinBlock,
     drop_path,
-    nested_keys,
-    without_offsets,
 )
 from attnzoo.modules.network.cfnet_focal_next import CFNET, CFNetFocalNeXt
 from attnzoo.modules.network.cfnet_focal_swin import CFNetFocalSwin
@@ -29,11 +27,7 @@ class Bottleneck(nn.Module):
     Shape: (B, channels, H, W) -> the same, for any H and W from 1 up.
     """
 
-    reference_keys = {
-        rf"{theirs}\.{i}": f"{ours}.{part}"
-        for theirs, ours in (("conv1", "near"), ("dwconv1", "far"), ("conv2", "widen"), ("conv3", "narrow"))
-        for i, part in enumerate(("conv", "norm"))
-    }
+    reference_keys = {"conv1": "near", "dwconv1": "far", "conv2": "widen", "conv3": "narrow"}
 
     def __init__(self, channels: int, drop_path: float) -> None:
         super().__init__()
@@ -139,6 +133,12 @@ class CFNetStage(nn.Module):
         is no probability or not one for each block, or an input that is not such a map.
     """
 
+    reference_keys = {  # the authors number the levels, and the parts of each step
+        **{rf"0\.encoder\.{i}": f"level{i + 3}" for i in range(3)},
+        **{rf"0\.encoder_downsample\.{i}": f"down{i + 4}" for i in range(2)},
+        "1": "transition",
+    }
+
     def __init__(
         self,
         channels: Sequence[int] = (192, 352, 512),
@@ -164,21 +164,6 @@ class CFNetStage(nn.Module):
         focal = STYLES[block].focal
         self.level5 = nn.Sequential(*(focal(d5, i, rate, dilation) for i, rate in enumerate(rates[n3 + n4 :])))
         self.transition = CFNetTransition(channels, norm_layer=STYLES[block].norm) if transition else None
-
-    @property
-    def reference_keys(self) -> dict[str, str]:
-        """The authors number the levels, and the parts of each step."""
-        keys = nested_keys("1", "transition", CFNetTransition.reference_keys)
-        for i, level in enumerate(("level3", "level4", "level5")):
-            first: Any = self.get_submodule(f"{level}.0")
-            keys |= nested_keys(rf"0\.encoder\.{i}\.(\d+)", rf"{level}.\1", first.reference_keys)
-        for i, down in enumerate(("down4", "down5")):
-            keys |= nested_keys(rf"0\.encoder_downsample\.{i}", down, {"0": "conv", "1": "norm"})
-        return keys
-
-    def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Leave out the index of the offsets in the windows of Swin, which is computed."""
-        return without_offsets(state)
 
     def forward(self, x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         maps = x if isinstance(x, tuple) else (x,)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, nested_keys, precisely, resize
+from attnzoo.blocks import ConvNormAct, precisely, resize
 from attnzoo.modules.context.aspp import ASPP
 from attnzoo.modules.network.hatt_channel import HATT, UNSURE, HAttChannel
 from attnzoo.modules.network.hatt_spatial import HAttSpatial
@@ -78,14 +78,13 @@ class HAttMatting(nn.Module):
 
     @property
     def reference_keys(self) -> dict[str, str]:
-        """The ASPP's branches are numbered through, those of the parts are theirs."""
+        """The ASPP's branches are numbered through."""
         branches = ["point", *(f"atrous.{i}" for i in range(len(self.aspp.atrous)))]
         theirs = {rf"aspp\.{i}": branch for i, branch in enumerate(branches)}
         keys: dict[str, str] = {}
         for key, own in {**theirs, "aspp_pool": "image", "aspp_out": "fuse"}.items():
             keys |= {rf"{key}\.0": f"aspp.{own}.conv", rf"{key}\.1": f"aspp.{own}.norm"}
-        keys |= nested_keys("distill", "distill", HAttChannel.reference_keys)
-        return keys | nested_keys("filter", "filter", HAttSpatial.reference_keys)
+        return keys
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         checks.shaped("hatt_matting", "low", low, (None, self.low_channels, None, None))

@@ -77,11 +77,6 @@ class FANBlock(nn.Module):
         self.gamma1 = nn.Parameter(torch.full((channels,), float(eta)))
         self.gamma2 = nn.Parameter(torch.full((channels,), float(eta)))
 
-    @property
-    def reference_keys(self) -> dict[str, str]:
-        """The names inside the channel processing."""
-        return {rf"mlp\.{theirs}": f"mlp.{ours}" for theirs, ours in self.mlp.reference_keys.items()}
-
     def forward(self, x: Tensor) -> Tensor:
         checks.nchw("fan_block", x, self.channels)
         if self.training:

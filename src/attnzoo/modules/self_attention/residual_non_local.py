@@ -49,7 +49,7 @@ class ResidualNonLocal(nn.Module):
         r"RA_RB1\.0": "head",
         r"RA_TB\.0\.body": "trunk",
         r"RA_MB\.0\.MB_RB1\.[01](?=\.body)": "near",
-        **{rf"RA_MB\.0\.MB_RB1\.0\.{theirs}": f"look.{ours}" for theirs, ours in NonLocalColumn.reference_keys.items()},
+        r"RA_MB\.0\.MB_RB1\.0(?=\.(theta|phi|g|W))": "look",
         r"RA_MB\.0\.MB_Down\.0": "down",
         r"RA_MB\.0\.MB_RB2": "coarse",
         r"RA_MB\.0\.MB_Up\.0": "up",

@@ -22,6 +22,18 @@ from attnzoo.registry import paper_of
 SOURCE: Final = "gbup-group/DIANet@51685ca"
 WIDTHS: Final = "The widths of the cells are written out in the original, which so runs with bottlenecks only."
 
+WIDE_KEYS: Final = {"bn_additional": "attention", "convShortcut": "shortcut"}
+RESNEXT_KEYS: Final = {
+    "conv_reduce": "branch.conv1.conv",
+    "bn_reduce": "branch.conv1.norm",
+    "conv_conv": "branch.conv2.conv",
+    "bn": "branch.conv2.norm",
+    "conv_expand": "branch.conv3.conv",
+    "bn_expand": "branch.conv3.norm",
+    r"shortcut\.shortcut_conv": "shortcut.conv",
+    r"shortcut\.shortcut_bn": "shortcut.norm",
+}
+
 
 def dia(called: str, num_classes: int, in_channels: int, features_only: bool, **others: Any) -> ResNet:
     """Three stages of gated blocks; `others` as in `ResNet`."""
@@ -58,10 +70,16 @@ def pre_bottleneck(in_channels: int, planes: int, stride: int) -> Residual:
         conv3=nn.Conv2d(planes, 4 * planes, 1, bias=False),
         norm4=nn.BatchNorm2d(4 * planes),
     )
+    keys = {
+        r"bn(\d)": r"branch.norm\1.0",
+        r"conv(\d)": r"branch.conv\1",
+        "bn_additional": "branch.norm4",
+        r"downsample\.0": "shortcut",
+    }
     shortcut: nn.Module = nn.Identity()
     if stride > 1 or in_channels != 4 * planes:
         shortcut = nn.Conv2d(in_channels, 4 * planes, 1, stride, bias=False)
-    return Residual(nn.Sequential(branch), shortcut, rectified=False)
+    return Residual(nn.Sequential(branch), shortcut, rectified=False, keys=keys)
 
 
 for depth, parameters, macs, reported in (
@@ -105,6 +123,7 @@ preset(
         stem=bare_stem,
         stem_channels=16,
         tail=norm_act,
+        keys={"conv1": "stem", "bn": "tail.0"},
     ),
     title="DIA-PreResNet-164 for CIFAR",
     classes=10,
@@ -129,13 +148,14 @@ preset(
     "cifar_dia_wrn52_4",
     partial(
         dia,
-        blocks=[partial(PreActivation, attention=nn.BatchNorm2d)] * 3,
+        blocks=[partial(PreActivation, attention=nn.BatchNorm2d, keys=WIDE_KEYS)] * 3,
         depths=(8, 8, 8),
         planes=(64, 128, 256),
         expansion=1,
         stem=bare_stem,
         stem_channels=16,
         tail=norm_act,
+        keys={"conv1": "stem", "bn1": "tail.0", r"block(\d)": r"layer\1"},
     ),
     title="DIA-WRN-52-4 for CIFAR",
     classes=10,
@@ -160,11 +180,12 @@ preset(
     "cifar_dia_resnext101_8x32d",
     partial(
         dia,
-        blocks=[partial(bottleneck, widening=8, groups=8)] * 3,
+        blocks=[partial(bottleneck, widening=8, groups=8, keys=RESNEXT_KEYS)] * 3,
         depths=(11, 11, 11),
         planes=(32, 64, 128),
         stem=small_stem,
         stem_channels=32,
+        keys={"conv_1_3x3": "stem.conv", "bn_1": "stem.norm", r"stage_(\d)": r"layer\1", "classifier": "fc"},
     ),
     title="DIA-ResNeXt-101 8x32d for CIFAR",
     classes=10,

@@ -36,6 +36,16 @@ class Inception(nn.Module):
     Shape: (B, in_channels, H, W) -> (B, one + three + five + pool, H, W).
     """
 
+    reference_keys = {  # the layers of a branch are numbered, ReLU and pooling included
+        "b1": "branches.0",
+        **{
+            rf"b{branch + 1}\.{first + j}": f"branches.{branch}.{i}.{part}"
+            for branch, starts in ((1, {0: 0, 1: 3}), (2, {0: 0, 1: 3, 2: 6}), (3, {1: 1}))
+            for i, first in starts.items()
+            for j, part in enumerate(("conv", "norm"))
+        },
+    }
+
     def __init__(
         self, in_channels: int, one: int, reduce3: int, three: int, reduce5: int, five: int, pool: int
     ) -> None:
@@ -55,6 +65,16 @@ class Inception(nn.Module):
 
 class GoogLeNet(Network):
     """conv3x3, then stages of 2, 5 and 2 `Inception` blocks; arguments and shapes as in `Network`."""
+
+    reference_keys = {
+        "pre_layers": "stem",
+        **{
+            f"{letter}{i + 3}": f"layer{i + 1}.{j + (i > 0)}"  # behind a pooling in all stages but the first
+            for i, blocks in enumerate(STAGES)
+            for j, letter in enumerate("abcde"[: len(blocks)])
+        },
+        "linear": "fc",
+    }
 
     def __init__(self, called: str, num_classes: int, in_channels: int, features_only: bool) -> None:
         super().__init__(called, num_classes, in_channels, features_only)

@@ -8,6 +8,7 @@ from torch import nn
 from attnzoo.modules.channel.se import SE
 from attnzoo.modules.channel_spatial.shuffle_attention import ShuffleAttention
 from attnzoo.networks.imagenet.resnets.sa import shuffle_attention_resnet
+from attnzoo.networks.keys import Keys
 from attnzoo.networks.papers import RESNET
 from attnzoo.networks.resnet import Attention, PreActivation, ResNet, basic, bottleneck, small_stem
 from attnzoo.registry import Paper, paper_of, register_network
@@ -100,7 +101,8 @@ def cifar_resnet50(num_classes: int = 10, in_channels: int = 3, features_only: b
 )
 def cifar_senet18(num_classes: int = 10, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """conv3x3, stages of [2, 2, 2, 2] pre-activation blocks with `se`, see `ResNet`."""
-    return _pre_activation("cifar_senet18", num_classes, in_channels, features_only, partial(SE, bias=True))
+    attention, keys = partial(SE, bias=True), {r"(fc\d)": r"attention.\1"}
+    return _pre_activation("cifar_senet18", num_classes, in_channels, features_only, attention, keys)
 
 
 @register_network(
@@ -125,8 +127,8 @@ def cifar_senet18(num_classes: int = 10, in_channels: int = 3, features_only: bo
 )
 def cifar_sa_resnet18(num_classes: int = 10, in_channels: int = 3, features_only: bool = False) -> ResNet:
     """conv3x3, stages of [2, 2, 2, 2] pre-activation blocks with `shuffle_attention`, see `ResNet`."""
-    attention = partial(ShuffleAttention, groups=16)
-    return _pre_activation("cifar_sa_resnet18", num_classes, in_channels, features_only, attention)
+    attention, keys = partial(ShuffleAttention, groups=16), {"sa": "attention"}
+    return _pre_activation("cifar_sa_resnet18", num_classes, in_channels, features_only, attention, keys)
 
 
 @register_network(
@@ -194,14 +196,14 @@ def wrn16_4(num_classes: int = 10, in_channels: int = 3, features_only: bool = F
 
 
 def _pre_activation(
-    called: str, num_classes: int, in_channels: int, features_only: bool, attention: Attention
+    called: str, num_classes: int, in_channels: int, features_only: bool, attention: Attention, keys: Keys
 ) -> ResNet:
     return ResNet(
         called,
         num_classes,
         in_channels,
         features_only,
-        blocks=[partial(PreActivation, attention=attention)] * 4,
+        blocks=[partial(PreActivation, attention=attention, keys=keys)] * 4,
         depths=(2, 2, 2, 2),
         stem=small_stem,
         expansion=1,

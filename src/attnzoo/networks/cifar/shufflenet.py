@@ -27,6 +27,8 @@ class Branch(nn.Sequential):
 class SplitBlock(nn.Module):
     """shuffle([a, branch(b)]), a and b the halves of x: (B, C, H, W) -> (B, C, H, W)."""
 
+    reference_keys = {r"conv(\d)": r"branch.conv\1.conv", r"bn(\d)": r"branch.conv\1.norm"}
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.branch = Branch(channels // 2, channels // 2, stride=1)
@@ -38,6 +40,12 @@ class SplitBlock(nn.Module):
 
 class DownBlock(nn.Module):
     """shuffle([left(x), branch(x)]), both with stride 2: (B, C, H, W) -> (B, channels, ceil(H / 2), ceil(W / 2))."""
+
+    reference_keys = {  # numbered through
+        f"{theirs}{i + 1}": f"{at}.{part}"
+        for i, at in enumerate(("left.0", "left.1", "branch.conv1", "branch.conv2", "branch.conv3"))
+        for theirs, part in (("conv", "conv"), ("bn", "norm"))
+    }
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -53,6 +61,14 @@ class DownBlock(nn.Module):
 
 class ShuffleNetV2(Network):
     """conv3x3, three stages that begin with a `DownBlock`, conv1x1; arguments and shapes as in `Network`."""
+
+    reference_keys = {
+        "conv1": "stem.conv",
+        "bn1": "stem.norm",
+        "conv2": "tail.conv",
+        "bn2": "tail.norm",
+        "linear": "fc",
+    }
 
     def __init__(self, called: str, num_classes: int, in_channels: int, features_only: bool) -> None:
         super().__init__(called, num_classes, in_channels, features_only)

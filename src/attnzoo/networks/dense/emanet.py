@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from attnzoo.blocks import ConvNormAct, resize
 from attnzoo.modules.self_attention.em_attention import EMAttention
 from attnzoo.networks.base import ImageNetwork
+from attnzoo.networks.keys import DEEP_STEM
 from attnzoo.networks.resnet import ResNet, bottleneck, deep_stem, draw_weights
 from attnzoo.registry import paper_of, register_network
 
@@ -26,6 +27,16 @@ class EMANet(ImageNetwork):
 
     Shape: (B, in_channels, H, W) -> (B, num_classes, H, W), or a list of five maps with strides 2, 4, 8, 8 and 8.
     """
+
+    reference_keys = {
+        r"extractor\.0": "backbone.conv1",
+        r"extractor\.1": "backbone.bn1",
+        **{rf"extractor\.{i + 3}": f"backbone.layer{i}" for i in range(1, 5)},
+        "fc0": "enter",
+        "emau": "attention",
+        r"fc1\.0": "reduce",
+        "fc2": "classify",
+    }
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class EMANet(ImageNetwork):
             stem_channels=128,
             stem_stride=2,
             pool=nn.MaxPool2d(3, 2, padding=1),
+            keys=DEEP_STEM,
         )
         draw_weights(self.backbone)
         self.feature_info = self.backbone.feature_info.within("backbone")

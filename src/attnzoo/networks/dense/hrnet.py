@@ -22,6 +22,8 @@ class Fusion(nn.Module):
     Shape: maps (B, widths[i], H_i, W_i), each half as large as the one before -> a map like that of the target.
     """
 
+    reference_keys = {r"(\d+)": r"paths.\1"}
+
     def __init__(self, widths: Sequence[int], target: int) -> None:
         super().__init__()
         self.target = target
@@ -40,6 +42,8 @@ class Fusion(nn.Module):
 
 class Exchange(nn.Module):
     """Four basic blocks on each branch, then a `Fusion` for each. Maps -> as many, of the same shapes."""
+
+    reference_keys = {"fuse_layers": "fusions"}
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -63,6 +67,16 @@ class HRNet(nn.Module):
     Shape: (B, in_channels, H, W) -> the maps of all four branches, (B, 2^i w, H / (4 * 2^i), W / (4 * 2^i)) for i from
         0 to 3, the quotients rounded up.
     """
+
+    reference_keys = {
+        **{
+            f"{theirs}{i + 1}": f"stem.{i}.{ours}"
+            for i in range(2)
+            for theirs, ours in (("conv", "conv"), ("bn", "norm"))
+        },
+        r"transition1\.0": "starts.0",
+        **{rf"transition{i}\.{i}\.0": f"starts.{i}" for i in range(1, 4)},
+    }
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()

@@ -26,6 +26,15 @@ class OCRNet(ImageNetwork):
     Raises: as `ImageNetwork` and `OCR`.
     """
 
+    reference_keys = {
+        r"(conv\d|bn\d|layer1|transition\d|stage\d)": r"backbone.\1",
+        r"aux_head\.3": "aux.1",
+        "aux_head": "aux.0",
+        "conv3x3_ocr": "conv",
+        "(ocr_distri_head)": r"ocr.\1",
+        "cls_head": "classify",
+    }
+
     def __init__(
         self,
         called: str,

@@ -12,6 +12,7 @@ from attnzoo.networks.base import FeatureInfo, ImageNetwork, Level
 from attnzoo.registry import paper_of, register_network
 
 WIDTH: Final = 2048  # of the heads
+HEAD_PARTS: Final = {"final_layers": "widen", "norms": "norm", "heads": "fc"}  # the authors' lists, for all heads
 
 
 class Head(nn.Module):
@@ -65,6 +66,10 @@ class CFNetClassifier(ImageNetwork):
             block=block,
             drop_path_rate=drop_path_rate,
         )
+        self.reference_keys = {"(stem|stages)": r"backbone.\1"}
+        for i in range(num_stages):
+            at = "head" if i == num_stages - 1 else f"aux_heads.{i}"
+            self.reference_keys |= {rf"{theirs}\.{i}": f"{at}.{ours}" for theirs, ours in HEAD_PARTS.items()}
         last = f"backbone.stages.{num_stages - 1}.level"
         self.feature_info = FeatureInfo(
             [Level(f"{last}{i}", width, 2**i) for i, width in zip((3, 4, 5), channels, strict=True)]
@@ -77,6 +82,14 @@ class CFNetClassifier(ImageNetwork):
         self.head = heads[-1]
         for head in heads:
             draw_weights(head)
+
+    def from_reference(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Leave out the heads that this instance was built without."""
+        absent = set() if self.aux_heads else {str(i) for i in range(len(self.backbone.stages) - 1)}
+        parts = {key: key.split(".") for key in state}
+        return {
+            key: state[key] for key, (first, *rest) in parts.items() if first not in HEAD_PARTS or rest[0] not in absent
+        }
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...] | list[Tensor]:
         self.check_input(x)

@@ -37,6 +37,7 @@ class IAUNet(ResNet):
             stem_stride=2,
             pool=nn.MaxPool2d(3, 2, padding=1),
             stage=_stage,
+            keys={"IAU2": "layer2.4", "IAU3": "layer3.6", "bn": "norm", "classifier": "fc"},
         )
         if not features_only:
             self.norm = nn.BatchNorm1d(2048)

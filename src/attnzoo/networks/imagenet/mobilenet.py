@@ -97,7 +97,7 @@ preset(
 )
 preset(
     "coord_mobilenetv2",
-    partial(mobilenet, dropout=0.1, block=partial(InvertedResidual, middle=CoordAttention)),
+    partial(mobilenet, dropout=0.1, block=partial(InvertedResidual, middle=CoordAttention, flat=True)),
     title="Coord-MobileNetV2",
     paper=paper_of("coord"),
     source="houqb/CoordAttention@7619bea",

@@ -26,6 +26,8 @@ class SANBlock(nn.Module):
     Shape: (B, channels, H, W) -> the same, for H and W above kernel_size // 2.
     """
 
+    reference_keys = {r"bn([12])": r"norm\1", "sam": "attention"}
+
     def __init__(self, channels: int, kernel_size: int, attention: Attention) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
@@ -64,6 +66,7 @@ class SAN(Network):
         least = max(2 ** (i + 1) * (k // 2 + 1) for i, k in enumerate(kernel_sizes))
         super().__init__(called, num_classes, in_channels, features_only, least)
         self.stem = ConvNormAct(in_channels, 64)
+        self.reference_keys = {"conv_in": "stem.conv", "bn_in": "stem.norm"}  # and for each stage what is beside it
         channels, levels = 64, []
         for i, (count, width, k) in enumerate(zip(DEPTHS[depth], WIDTHS, kernel_sizes, strict=True)):
             levels.append(Level(f"layer{i + 1}", width, 2 ** (i + 1)))
@@ -74,7 +77,10 @@ class SAN(Network):
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
             )
-            self.add_module(levels[-1].module, stage)
+            ours = levels[-1].module
+            self.reference_keys |= {f"conv{i}": f"{ours}.1", f"bn{i}": f"{ours}.{count + 2}"}
+            self.reference_keys |= {rf"layer{i}\.{j}": f"{ours}.{j + 2}" for j in range(count)}
+            self.add_module(ours, stage)
             channels = width
         self.complete(("stem", *(level.module for level in levels)), levels, channels)
 

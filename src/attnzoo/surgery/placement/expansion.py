@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from attnzoo.surgery.flow import Call, Flow
 from attnzoo.surgery.operations import SLICING, WEIGHTED
-from attnzoo.surgery.placement.block import residuals
 from attnzoo.surgery.placement.place import Feature, Place, features, size_of
+from attnzoo.surgery.placement.residuals import residuals
 
 NONE: Final = "no submodule has features inside that are at least twice as wide as what it takes and gives"
 _FACTOR: Final = 2

@@ -1,17 +1,17 @@
 """The placements 'stage' and 'last': the last features of each resolution on the way to the coarsest ones."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from attnzoo.surgery.flow import Flow
 from attnzoo.surgery.operations import WEIGHTED
-from attnzoo.surgery.placement.block import Residual, residuals
+from attnzoo.surgery.placement.levels import levels_of
 from attnzoo.surgery.placement.place import Feature, Place, features, size_of
+from attnzoo.surgery.placement.residuals import Residual, residuals
 
 NONE: Final = "no submodule gives a map or tokens that everything coarser is made from"
-_EXTRA_TOKENS: Final = 16  # class, distillation and register tokens beside those of the image
-_COARSER: Final = 0.75  # of the places: convolutions without padding take a rim off, which is no new resolution
 
 
 def find(flow: Flow) -> Iterator[Place | str]:
@@ -27,13 +27,15 @@ def find(flow: Flow) -> Iterator[Place | str]:
     known = list(features(flow))
     with_blocks = _with_blocks(flow, known, sums)
     if with_blocks:
-        rows = {_row(one) for one in _levels(flow, with_blocks)}
-        stages = _levels(flow, with_blocks + [one for one in known if _row(one) in rows and _layers(flow, one) > 1])
+        rows = {_row(one) for one in levels_of(flow, with_blocks)}
+        stages = levels_of(flow, with_blocks + [one for one in known if _row(one) in rows and _layers(flow, one) > 1])
     else:
         branches = [(flow.dominators[one.total], one.total) for one in sums]
         known = [one for one in known if not any(start < one.step < end for start, end in branches)]
-        known = [one for one in known if not _is_output(flow, one.step)]
-        stages = _from_longest_row(flow, _levels(flow, _worked(flow, known), _openings(flow, known)))
+        worked, aside = _worked(flow, known), _openings(flow, known)
+        levels = levels_of(flow, worked, aside)
+        levels = levels_of(flow, worked, aside | _outside_main_part(levels, worked))
+        stages = _from_longest_row(flow, levels)
     for number, one in enumerate(stages, 1):
         yield Place(one.call.path, None, f"the last features of their resolution, stage {number} of {len(stages)}")
 
@@ -87,6 +89,16 @@ def _openings(flow: Flow, known: list[Feature]) -> frozenset[int]:
     )
 
 
+def _outside_main_part(levels: list[Feature], known: list[Feature]) -> frozenset[int]:
+    """The steps beside the part of the network ('features', 'backbone') that most levels end in: heads."""
+    paths = [one.call.path.split(".") for one in levels]
+    shared = next((i for i, names in enumerate(zip(*paths, strict=False)) if len(set(names)) > 1), 0)
+    parts = Counter(path[shared] for path in paths if len(path) > shared)
+    main, count = parts.most_common(1)[0] if parts else ("", 0)
+    inside = {one.step for one in known if [*one.call.path.split("."), ""][: shared + 1][-1] == main}
+    return frozenset(one.step for one in known if one.step not in inside) if count > 1 else frozenset()
+
+
 def _from_longest_row(flow: Flow, levels: list[Feature]) -> list[Feature]:
     """The levels without stems: from the first on that stands in a row with the most others, and the most layers."""
     rows: dict[str, list[Feature]] = {}
@@ -94,56 +106,6 @@ def _from_longest_row(flow: Flow, levels: list[Feature]) -> list[Feature]:
         rows.setdefault(_row(one), []).append(one)
     longest = max(rows.values(), key=lambda row: (len(row), sum(_layers(flow, one) for one in row)), default=[])
     return levels[levels.index(longest[0]) :] if len(longest) > 1 else levels
-
-
-def _levels(flow: Flow, candidates: list[Feature], openings: frozenset[int] = frozenset()) -> list[Feature]:
-    """Of the candidates that all ways to the coarsest pass through, the last one of each resolution, outermost.
-
-    Steps among the openings count only where nothing else ends a resolution.
-    """
-    by_step: dict[int, list[Feature]] = {}
-    for one in candidates:
-        by_step.setdefault(one.step, []).append(one)
-    best: list[int] = []
-    for end in sorted(by_step):
-        way = _way(flow, by_step, end, openings)
-        if way and way[-1] == end and len(way) >= len(best):
-            best = way
-    levels: list[Feature] = []
-    for step in best:
-        own = [one for one in by_step[step] if not levels or levels[-1].step not in one.call.span]
-        levels.append(max(reversed(own or by_step[step]), key=lambda one: len(one.call.span)))
-    return levels
-
-
-def _way(flow: Flow, by_step: dict[int, list[Feature]], end: int, openings: frozenset[int]) -> list[int]:
-    """Of the candidate steps that all ways to `end` pass through, the last one of each falling resolution."""
-    passed = [end]
-    while passed[-1]:
-        passed.append(flow.dominators[passed[-1]])
-    way: list[int] = []
-    least = 0
-    for step in reversed(passed):
-        if step not in by_step:
-            continue
-        places = by_step[step][0].places
-        if not way or places < _COARSER * least:
-            way.append(step)
-            least = places
-        elif places <= least or (len(flow.steps[step].shape) == 3 and places <= least + _EXTRA_TOKENS):
-            if step not in openings or way[-1] in openings:
-                way[-1] = step
-            least = min(least, places)
-    return way
-
-
-def _is_output(flow: Flow, step: int) -> bool:
-    """Whether a layer gives it and no layer reads what is made of it: logits."""
-    after = {step}
-    for number in range(step + 1, len(flow.steps)):
-        if not after.isdisjoint(flow.steps[number].parents):
-            after.add(number)
-    return all((flow.steps[n].function in WEIGHTED) == (n == step) for n in after)
 
 
 def _layers(flow: Flow, one: Feature) -> int:

@@ -5,7 +5,7 @@ from functools import partial
 from torch import nn
 
 from attnzoo.modules.channel_spatial.bam import BAM
-from attnzoo.networks.imagenet.resnets.build import resnet, usual_blocks
+from attnzoo.networks.imagenet.resnets.build import DEPTHS, resnet, usual_blocks
 from attnzoo.networks.presets import preset
 from attnzoo.registry import paper_of
 
@@ -34,6 +34,7 @@ for depth, parameters, macs, reported in (
             depth=depth,
             blocks=usual_blocks(depth),
             stage=partial(stage, 512 if depth < 50 else 2048),
+            keys={f"bam{i + 1}": f"layer{i + 1}.{blocks}" for i, blocks in enumerate(DEPTHS[depth][:3])},
         ),
         title=f"BAM-ResNet-{depth}",
         paper=paper_of("bam"),

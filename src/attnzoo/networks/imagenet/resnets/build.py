@@ -73,11 +73,15 @@ def resnet(
     return network
 
 
-def usual_blocks(depth: int, attention: Attention | None = None) -> Sequence[Block]:
-    """For each stage what makes its blocks, of which every branch ends with an attention."""
-    if depth < 50:
-        return [partial(basic, attention=attention)] * 4
-    return [partial(bottleneck, attention=attention)] * 4
+def usual_blocks(depth: int, attention: Attention | None = None, called: str | None = None) -> Sequence[Block]:
+    """For each of four stages what makes its blocks, see `usual_block`."""
+    return [usual_block(depth, attention, called)] * 4
+
+
+def usual_block(depth: int, attention: Attention | None = None, called: str | None = None) -> Block:
+    """What makes the blocks of a stage, whose branches end with an attention, `called` so by its authors."""
+    keys = {called: "branch.attention"} if called else None
+    return partial(basic if depth < 50 else bottleneck, attention=attention, keys=keys)
 
 
 def block_name(depth: int) -> str:

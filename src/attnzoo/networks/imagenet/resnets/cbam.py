@@ -31,7 +31,7 @@ for depth, parameters, macs, reported in (
 ):
     preset(
         f"cbam_resnet{depth}",
-        partial(resnet, depth=depth, blocks=usual_blocks(depth, attention)),
+        partial(resnet, depth=depth, blocks=usual_blocks(depth, attention, "cbam")),
         title=f"CBAM-ResNet-{depth}",
         paper=paper_of("cbam"),
         source="Jongchan/attention-module@459efad",

@@ -5,8 +5,8 @@ from functools import partial
 
 from attnzoo import checks
 from attnzoo.modules.channel.eca import ECA
-from attnzoo.networks.imagenet.resnets.build import DEPTHS, block_name, block_name_zh, resnet
-from attnzoo.networks.resnet import Block, ResNet, basic, bottleneck
+from attnzoo.networks.imagenet.resnets.build import DEPTHS, block_name, block_name_zh, resnet, usual_block
+from attnzoo.networks.resnet import ResNet
 from attnzoo.registry import paper_of, register_network
 
 
@@ -50,10 +50,7 @@ def _enter(
         """ResNet with `eca`, its kernels one for each stage; arguments and shapes as in `Network`."""
         checks.sequence(name, length=4, kernel_sizes=kernel_sizes)
 
-        gates = [partial(ECA, kernel_size=k) for k in kernel_sizes]
-        blocks: list[Block] = [partial(bottleneck, attention=gate) for gate in gates]
-        if depth < 50:
-            blocks = [partial(basic, attention=gate) for gate in gates]
+        blocks = [usual_block(depth, partial(ECA, kernel_size=k), "eca") for k in kernel_sizes]
         return resnet(name, num_classes, in_channels, features_only, depth=depth, blocks=blocks)
 
 

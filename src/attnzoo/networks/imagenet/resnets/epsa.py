@@ -1,6 +1,7 @@
 """EPSANets."""
 
 from functools import partial
+from typing import Final
 
 from torch import nn
 
@@ -9,6 +10,8 @@ from attnzoo.networks.imagenet.resnets.build import resnet
 from attnzoo.networks.presets import preset
 from attnzoo.networks.resnet import bottleneck
 from attnzoo.registry import paper_of
+
+KEYS: Final = {"conv2": "branch.conv2.0", "bn2": "branch.conv2.1"}
 
 
 def middle(channels: int, stride: int) -> nn.Module:
@@ -22,7 +25,7 @@ for depth, parameters, macs, top1, large in (
 ):
     preset(
         f"epsanet{depth}",
-        partial(resnet, depth=depth, blocks=[partial(bottleneck, middle=middle)] * 4),
+        partial(resnet, depth=depth, blocks=[partial(bottleneck, middle=middle, keys=KEYS)] * 4),
         title=f"EPSANet-{depth} (small)",
         paper=paper_of("psa"),
         source="murufeng/EPSANet@9955041",

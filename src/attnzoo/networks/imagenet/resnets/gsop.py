@@ -1,6 +1,7 @@
 """GSoP-Nets: a gate of covariances in the last block of each stage, and a head of covariances."""
 
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from attnzoo.modules.channel.gsop import GSoP
 from attnzoo.networks.imagenet.resnets.build import DEPTHS, resnet
 from attnzoo.networks.resnet import Block, ResNet, bottleneck
 from attnzoo.registry import paper_of, register_network
+
+KEYS: Final = {r"((conv|bn)_for_\w+|row_\w+|fc_adapt\w+|dilate_\w+)": r"branch.attention.\1"}
 
 
 class CovariancePooling(nn.Module):
@@ -41,7 +44,7 @@ def blocks(depth: int, stages: int, mode: str, attn_channels: int) -> list[list[
     made: list[list[Block]] = []
     for i, count in enumerate(DEPTHS[depth]):
         gate = partial(GSoP, attn_channels=attn_channels, mode=mode, reduction_stride=1 if i else 2)
-        last: Block = partial(bottleneck, attention=gate) if i < stages else bottleneck
+        last: Block = partial(bottleneck, attention=gate, keys=KEYS) if i < stages else bottleneck
         made.append([*[bottleneck] * (count - 1), last])
     return made
 
@@ -95,6 +98,7 @@ def _enter(
             strides=(1, 2, 2, 1),
             tail=CovariancePooling if second else None,
             tail_channels=256 * 257 // 2 if second else None,
+            keys={"layer_reduce": "tail.reduce.conv", "layer_reduce_bn": "tail.reduce.norm"},
             biased=True,
         )
 

@@ -1,5 +1,6 @@
 """ResNeSts."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from attnzoo.modules.channel.split_attention import SplitAttention
 from attnzoo.networks.imagenet.resnets.build import resnet
+from attnzoo.networks.keys import DEEP_STEM
 from attnzoo.networks.presets import preset
 from attnzoo.networks.resnet import Block, bottleneck, deep_stem
 from attnzoo.registry import paper_of
@@ -22,12 +24,12 @@ def blocks(radix: int = 2, groups: int = 1, group_width: int = 64, fast: bool = 
         conv = SplitAttention(
             channels, channels, 3, padding=1, groups=groups, bias=False, radix=radix, norm_layer=nn.BatchNorm2d
         )
-        if stride == 1:
-            return conv
-        pool = nn.AvgPool2d(3, stride, padding=1)
-        return nn.Sequential(pool, conv) if fast else nn.Sequential(conv, pool)
+        pool = nn.AvgPool2d(3, stride, padding=1) if stride > 1 else nn.Identity()
+        parts: list[tuple[str, nn.Module]] = [("conv", conv), ("pool", pool)]
+        return nn.Sequential(OrderedDict(parts[::-1] if fast else parts))
 
-    return [partial(bottleneck, widening=groups * group_width / 64, middle=middle, pooled=True)] * 4
+    keys = {"conv2": "branch.conv2.conv"}
+    return [partial(bottleneck, widening=groups * group_width / 64, middle=middle, pooled=True, keys=keys)] * 4
 
 
 for depth, parameters, macs, image_size, top1, timms in (
@@ -45,6 +47,7 @@ for depth, parameters, macs, image_size, top1, timms in (
             stem=deep_stem,
             stem_channels=64 if depth == 50 else 128,
             biased=True,
+            keys=DEEP_STEM,
         ),
         title=f"ResNeSt-{depth}",
         paper=paper_of("split_attention"),
@@ -72,7 +75,14 @@ for form, radix, groups, width, parameters, macs, published, top1 in (
 ):
     preset(
         "resnest50_fast" if form == "2s1x64d" else f"resnest50_fast_{form}",
-        partial(resnet, depth=50, blocks=blocks(radix, groups, width, fast=True), stem=deep_stem, biased=True),
+        partial(
+            resnet,
+            depth=50,
+            blocks=blocks(radix, groups, width, fast=True),
+            stem=deep_stem,
+            biased=True,
+            keys=DEEP_STEM,
+        ),
         title=f"ResNeSt-50 fast ({form})",
         paper=paper_of("split_attention"),
         source="zhanghang1989/ResNeSt@1dfb3e8",

@@ -14,7 +14,7 @@ def shuffle_attention_resnet(
 ) -> ResNet:
     """An SA-Net under any name."""
     return resnet(
-        called, num_classes, in_channels, features_only, depth=depth, blocks=usual_blocks(depth, ShuffleAttention)
+        called, num_classes, in_channels, features_only, depth=depth, blocks=usual_blocks(depth, ShuffleAttention, "sa")
     )
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from attnzoo.modules.channel_spatial.sc_bottleneck import SCBottleneck
 from attnzoo.networks.imagenet.resnets.build import resnet
+from attnzoo.networks.keys import DEEP_STEM, POOLED_SHORTCUT
 from attnzoo.networks.presets import preset
 from attnzoo.networks.resnet import deep_stem, shortcut
 from attnzoo.registry import paper_of
@@ -24,6 +25,7 @@ def averaging_block(channels: int, planes: int, stride: int) -> nn.Module:
     made = SCBottleneck(channels, 4 * planes, planes, stride, avd=True, downsample=widens)
     if widens:
         made.shortcut = shortcut(channels, 4 * planes, stride, pooled=True)
+        made.reference_keys = SCBottleneck.reference_keys | POOLED_SHORTCUT
     return made
 
 
@@ -76,6 +78,7 @@ for depth, parameters, macs, stem_channels, effect, effect_zh, reported in (
             stem=deep_stem,
             stem_channels=stem_channels,
             min_size=97,
+            keys=DEEP_STEM,
         ),
         title=f"SCNet-{depth} v1d",
         paper=paper_of("sc_bottleneck"),

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
+from typing import Final
 
 from torch import nn
 
@@ -13,6 +14,8 @@ from attnzoo.networks.resnet import Residual, bottleneck, deep_stem
 from attnzoo.registry import paper_of
 
 BIASES = "SE has biases, as in the authors' graph."
+PARTS: Final = (("conv", "conv"), ("bn", "norm"))
+STEM_KEYS: Final = {rf"layer0\.{theirs}1": f"stem.{ours}" for theirs, ours in PARTS}  # as in the PyTorch conversions
 gate = partial(SE, bias=True)
 
 for depth, parameters, macs, error in (
@@ -22,7 +25,13 @@ for depth, parameters, macs, error in (
 ):
     preset(
         f"se_resnet{depth}",
-        partial(resnet, depth=depth, blocks=[partial(bottleneck, attention=gate, stride_first=True)] * 4, caffe=True),
+        partial(
+            resnet,
+            depth=depth,
+            blocks=[partial(bottleneck, attention=gate, stride_first=True)] * 4,
+            caffe=True,
+            keys=STEM_KEYS,
+        ),
         title=f"SE-ResNet-{depth}",
         paper=paper_of("se"),
         source="hujie-frank/SENet@0262d43 (Caffe graph)",
@@ -46,6 +55,7 @@ for depth, parameters, macs, error in ((50, 27_559_896, 4233.0, "20.97"), (101, 
             depth=depth,
             blocks=[partial(bottleneck, widening=2, groups=32, attention=gate)] * 4,
             caffe=True,
+            keys=STEM_KEYS,
         ),
         title=f"SE-ResNeXt-{depth} 32x4d",
         paper=paper_of("se"),
@@ -89,6 +99,7 @@ preset(
         stem_channels=128,
         tail=lambda _: nn.Dropout2d(0.2),  # to leave out channels is to leave out their means
         caffe=True,
+        keys={rf"layer0\.{theirs}{i + 1}": f"stem.{i}.{ours}" for i in range(3) for theirs, ours in PARTS},
     ),
     title="SENet-154",
     paper=paper_of("se"),

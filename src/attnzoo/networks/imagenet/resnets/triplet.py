@@ -21,7 +21,7 @@ for depth, parameters, macs, reported in (
     weights = 300 * sum(DEPTHS[depth])
     preset(
         f"triplet_resnet{depth}",
-        partial(resnet, depth=depth, blocks=usual_blocks(depth, TripletAttention)),
+        partial(resnet, depth=depth, blocks=usual_blocks(depth, TripletAttention, "triplet_attention")),
         title=f"Triplet-ResNet-{depth}",
         paper=paper_of("triplet"),
         source="landskape-ai/triplet-attention@2cf02fb",
