@@ -23,7 +23,7 @@ ALLOWED = {
     "examples": {"registry"},
     "kernels": {"errors"},
     "modules": CORE | {"kernels"},
-    "networks": CORE | {"kernels", "modules"},
+    "networks": CORE | {"kernels", "modules", "modes"},
     "interplay": CORE | {"networks"},
     "surgery": CORE | {"modes"},
     "lab": {"errors", "checks", "registry", "modes", "surgery", "networks", "examples"},

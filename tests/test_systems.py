@@ -1,5 +1,6 @@
 """Do systems of several parts compute what their papers say, learn with their own losses, and refuse what is wrong?"""
 
+import copy
 import math
 import runpy
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import attnzoo
 from attnzoo.lab.data import load
 from attnzoo.networks.adversarial import PatchDiscriminator, discriminator_loss
+from attnzoo.networks.branched import Branched
 from attnzoo.networks.dense.boxes import covered, overlaps, owners, shrunk, suppressed
 from attnzoo.networks.dense.guided_attention_loss import GuidedAttentionLoss
 from attnzoo.networks.dense.guided_attention_net import Found, objects
@@ -510,3 +512,29 @@ def test_bifpn_names_what_does_not_fit(
     bifpn = attnzoo.create("bifpn", in_channels=(4, 6, 8), channels=4)
     with pytest.raises(attnzoo.AttnzooError, match=message):
         bifpn(*(torch.zeros(2, width, *size) for width, size in zip(channels, sizes, strict=True)))
+
+
+def test_interflow_wraps_any_backbone() -> None:
+    """Its own stages by name: outputs as by hand, gradients to every mixed stage, copies that share nothing."""
+    torch.manual_seed(0)
+    backbone = timm.create_model("resnet18", num_classes=10).eval()
+    stages = ["layer2", "layer3", "layer4"]
+    model = Branched(backbone, stages, 7, torch.zeros(1, 3, 64, 64)).eval()
+    assert model.head.in_channels == (128, 256, 512)
+    x = torch.randn(2, 3, 64, 64)
+    maps = timm.create_model("resnet18", features_only=True, out_indices=(2, 3, 4)).eval()
+    maps.load_state_dict(backbone.state_dict(), strict=False)
+    logits = model(x)
+    torch.testing.assert_close(logits, model.head(*maps(x)))
+    logits.sum().backward()
+    assert all(p.grad is not None for p in [*model.head.parameters(), backbone.layer2[0].conv1.weight])
+    twin = copy.deepcopy(model)
+    assert torch.equal(twin(x), model(x))
+    assert not twin.seen
+    for wrong, complaint in (
+        (["layer2", "layer9"], "layer9"),
+        ([], "stages"),
+        (["layer4", "fc"], r"the output of 'fc'"),
+    ):
+        with pytest.raises(attnzoo.AttnzooError, match=complaint):
+            Branched(timm.create_model("resnet18"), wrong, 7, torch.zeros(1, 3, 64, 64))

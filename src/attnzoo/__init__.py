@@ -5,6 +5,7 @@ from attnzoo import networks as _networks
 from attnzoo.errors import AttnzooError
 from attnzoo.interplay import Layer, layer, register_in_timm
 from attnzoo.lab.cost import Cost, cost
+from attnzoo.networks.branched import Branched
 from attnzoo.recording import record
 from attnzoo.reference import load_reference
 from attnzoo.registry import Card, NetworkCard, Paper, card, create, names, networks, register, register_network
@@ -29,6 +30,7 @@ from attnzoo.surgery import (
 __version__ = "0.1.0"
 __all__ = [
     "AttnzooError",
+    "Branched",
     "Card",
     "Cost",
     "FoldReport",

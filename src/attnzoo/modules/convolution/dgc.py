@@ -145,8 +145,9 @@ class DGC(ComputedKernel):
         ours = {key: value for key, value in state.items() if not key.startswith("headconv_")}
         if len(ours) < len(state):
             for key, own in (("conv.weight", "weight"), *((k, k) for k in ("fc1.weight", "fc2.weight", "fc2.bias"))):
-                heads = [state[f"headconv_{i}.{key}"] for i in range(self.num_heads)]
-                ours[own] = torch.cat(heads)
+                heads = [f"headconv_{i}.{key}" for i in range(self.num_heads)]
+                if all(head in state for head in heads):
+                    ours[own] = torch.cat([state[head] for head in heads])
         return ours
 
 

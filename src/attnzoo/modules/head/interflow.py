@@ -1,7 +1,6 @@
 """Interflow: a prediction from every stage of a backbone, mixed by one small convolution."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,8 @@ from attnzoo.registry import Paper, register
     "stage, learnt or set by hand. So the shallow stages get gradients directly.",
     summary_zh="从骨干网络每个阶段的特征各做一次分类，再按每个阶段一个权重（可学习或手工设定）混合这些预测。"
     "浅层阶段因此直接获得梯度。",
-    placement="On the stages of a CNN; in the paper VGG-16, its 13 convolutions cut into four stages.",
+    placement="On the stages of a CNN, see attnzoo.Branched, which wraps any; in the paper VGG-16, its 13 convolutions "
+    "cut into four stages.",
     reported="No headline figure recorded here.",
     differences=(
         "There is no code by the author; this is our reading, with medium to low certainty, of the abstract and of a "
@@ -104,45 +104,3 @@ class Interflow(nn.Module):
         if self.fusion is None:
             return torch.tensor(self.branch_weights, dtype=like.dtype, device=like.device)
         return self.fusion.weight.flatten()
-
-
-class Branched(nn.Module):
-    """A backbone whose named stages feed an Interflow head; what the backbone itself returns is not used.
-
-    Args:
-        backbone: any module that runs on images.
-        stages: the names of submodules of the backbone, such as 'layer1', in the order of the head's maps.
-        head: its in_channels are those of the stages' outputs.
-
-    Shape: what the backbone takes -> what the head gives.
-    Raises: AttnzooError for a name that the backbone does not have, or a number of stages other than the head's maps.
-    """
-
-    def __init__(self, backbone: nn.Module, stages: Sequence[str], head: Interflow) -> None:
-        super().__init__()
-        checks.choice(
-            "interflow", [name for name, _ in backbone.named_modules() if name], **checks.items(stages=stages)
-        )
-        checks.sequence("interflow", length=len(head.in_channels), stages=stages)
-        self.backbone = backbone
-        self.stages = tuple(stages)
-        self.head = head
-        self.seen: dict[str, Tensor] = {}
-        for name in stages:
-            backbone.get_submodule(name).register_forward_hook(_Keeper(self.seen, name))
-
-    def forward(self, *inputs: Any) -> Tensor | tuple[Tensor, Tensor]:
-        self.backbone(*inputs)
-        maps = [self.seen.pop(name) for name in self.stages]
-        return self.head(*maps)
-
-
-class _Keeper:
-    """A forward hook that keeps a stage's output for the head; it can be copied and pickled with its module."""
-
-    def __init__(self, seen: dict[str, Tensor], name: str) -> None:
-        self.seen = seen
-        self.name = name
-
-    def __call__(self, stage: nn.Module, given: Any, output: Tensor) -> None:  # noqa: ARG002 (as torch calls it)
-        self.seen[self.name] = output
