@@ -208,7 +208,9 @@ def main() -> None:
         "segmentation_models_pytorch": smp.__version__,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    file.write_text(json.dumps({**about, **totals(rows), "rows": rows}, indent=1) + "\n")
+    head = json.dumps({**about, **totals(rows)}, indent=1).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)  # a line a network
+    file.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 if __name__ == "__main__":
