@@ -324,7 +324,7 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
         (["se"], {"backbone": "resnet21"}, "unknown backbone 'resnet21'; did you mean .*resnet20"),
         (["se"], {"backbone": "torchvision:resnet19"}, "did you mean torchvision:resnet1"),
         (["se"], {"backbone": "torchvision:resnet18", "at": "layer*.*.bn2"}, "takes images of 3 channels, got 1"),
-        (["se"], {"backbone": "vgg11"}, "no sum of a branch"),
+        (["se"], {"backbone": "cifar_googlenet"}, "no sum of a branch"),
         (["se"], {"device": "tpu9"}, "device='tpu9': not available here"),
         (["se"], {"data": "mnist"}, "'mnist' is unknown"),
         (["se"], {"out": tmp_path / "file"}, "expected a folder to write to"),
