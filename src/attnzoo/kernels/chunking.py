@@ -5,16 +5,16 @@ from typing import Any
 
 from torch import Tensor
 
-ENTRIES = 2**20  # of the map at a time, 4 MiB in float32: more saves a CPU less than a tenth of the time
+ENTRIES = 2**21  # of the map at a time, 8 MiB in float32: more gains no speed on a CPU
 
 
-def chunks(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, slice]]:
+def chunks(rows: Tensor, columns: Tensor, entries: int = ENTRIES) -> Iterator[tuple[slice, slice]]:
     """Samples and rows of the map (B, N, M) to compute together, for rows (B, N, d) and columns (B, M, d).
 
-    Whole samples where they are small.
+    As many as have so many entries; whole samples where they are small.
     """
-    samples = max(1, ENTRIES // (rows.shape[1] * columns.shape[1]))
-    some = max(16, ENTRIES // columns.shape[1])
+    samples = max(1, entries // (rows.shape[1] * columns.shape[1]))
+    some = max(16, entries // columns.shape[1])
     for b in range(0, rows.shape[0], samples):
         for n in range(0, rows.shape[1], some):
             yield slice(b, b + samples), slice(n, n + some)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnzoo.kernels.chunking import batched, chunks
+from attnzoo.kernels.chunking import ENTRIES, batched, chunks
 
 FORWARD, BACKWARD = "attnzoo::chunked_column_attention", "attnzoo::chunked_column_attention_backward"
 
@@ -40,7 +40,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
     """(B, N, d), (B, M, d), (B, M, dv) -> (B, N, dv), in a list, as `batched` wants it."""
     (y,) = _like_output(q, k, v)
     y.zero_()
-    for b, m in chunks(k, q):
+    for b, m in chunks(k, q, ENTRIES // 2):
         p = (k[b, m] @ q[b].mT).softmax(dim=2)
         y[b].baddbmm_(p.mT, v[b, m])
     return [y]
@@ -51,7 +51,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> tuple[Tensor, Tens
     """The gradients of q, k and v, for that of y."""
     dq, dk, dv = _like_inputs(q, k, v, dy)
     dq.zero_()
-    for b, m in chunks(k, q):
+    for b, m in chunks(k, q, ENTRIES // 2):
         p = (k[b, m] @ q[b].mT).softmax(dim=2)
         dv[b, m] = p @ dy[b]
         through = (dv[b, m] * v[b, m]).sum(dim=2, keepdim=True)
