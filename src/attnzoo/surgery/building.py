@@ -10,14 +10,9 @@ from torch import nn
 from attnzoo import registry
 from attnzoo.surgery.chain import Link, Memory, check_once, stages
 from attnzoo.surgery.flow import Call
-from attnzoo.surgery.layout import TAKES, conversion
+from attnzoo.surgery.layout import conversion, taken_by
 from attnzoo.surgery.plug import Plug
 from attnzoo.surgery.sites import Site
-
-
-def taken_by(card: registry.Card) -> str:
-    """The layout of what a module takes."""
-    return TAKES["tokens" if card.contract == "tokens" else "feature"]
 
 
 def built(
@@ -75,7 +70,7 @@ def _chain(
 
 
 def _layout(site: Site, card: registry.Card) -> str:
-    return conversion(site.layout, taken_by(card)) or ""
+    return conversion(site.layout, taken_by(card.contract)) or ""
 
 
 def _given_by(site: Site, card: registry.Card, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from torch import nn
 
 from attnzoo import checks, registry
 from attnzoo.errors import AttnzooError
-from attnzoo.surgery.building import built, new_parameters, settle, taken_by
+from attnzoo.surgery.building import built, new_parameters, settle
 from attnzoo.surgery.finetuning import freeze_backbone, unfreeze
 from attnzoo.surgery.flow import Call
 from attnzoo.surgery.hosts import host_of
-from attnzoo.surgery.layout import LAYOUTS, conversion
+from attnzoo.surgery.layout import LAYOUTS, conversion, taken_by
 from attnzoo.surgery.matching import At
 from attnzoo.surgery.placement import PLACEMENTS
 from attnzoo.surgery.plug import CHILD, Plug, attach, detach, last_plug
@@ -134,7 +134,7 @@ def _by_meaning(at: At) -> bool:
 
 def _fitting(card: registry.Card, found: Found) -> tuple[list[Site], list[Call], list[str]]:
     """The sites that fit a module, their first runs, and why others do not."""
-    takes = taken_by(card)
+    takes = taken_by(card.contract)
     fits = [(site, call) for site, call in found.sites if conversion(site.layout, takes) is not None]
     unfit = found.left_out + [
         f"{site.path} gives {LAYOUTS[site.layout]}, {call.shape}, but {card.name} takes {LAYOUTS[takes]}; choose a "

@@ -10,7 +10,7 @@ LAYOUTS: Final = {
     "BNC": "tokens (B, N, C)",
     "BCN": "tokens (B, C, N)",
 }
-TAKES: Final = {"feature": "BCHW", "tokens": "BNC"}  # what modules of a contract take
+_TAKES: Final = {"feature": "BCHW", "tokens": "BNC"}  # what modules of a contract take
 _CONVERSIONS: Final = {("BHWC", "BCHW"), ("BHWC", "BNC"), ("BCN", "BNC")}
 
 
@@ -26,9 +26,14 @@ def conversion(given: str, taken: str) -> str | None:
     return f"{given}->{taken}" if (given, taken) in _CONVERSIONS else None
 
 
+def taken_by(contract: str) -> str:
+    """The layout of what a module of a contract takes."""
+    return _TAKES["tokens" if contract == "tokens" else "feature"]
+
+
 def conversions(contract: str) -> list[str]:
     """All that hand something to a module of a contract."""
-    taken = TAKES["tokens" if contract == "tokens" else "feature"]
+    taken = taken_by(contract)
     return [how for how in (conversion(given, taken) for given in LAYOUTS) if how is not None]
 
 

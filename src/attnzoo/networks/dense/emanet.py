@@ -9,8 +9,9 @@ from attnzoo.blocks import ConvNormAct, resize
 from attnzoo.modules.self_attention.em_attention import EMAttention
 from attnzoo.networks.base import ImageNetwork
 from attnzoo.networks.keys import DEEP_STEM
+from attnzoo.networks.presets import preset
 from attnzoo.networks.resnet import ResNet, bottleneck, deep_stem, draw_weights
-from attnzoo.registry import paper_of, register_network
+from attnzoo.registry import paper_of
 
 DEPTHS: Final = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 MOMENTUM: Final = 3e-4  # of every BatchNorm
@@ -88,8 +89,10 @@ class EMANet(ImageNetwork):
         return resize(logits, *x.shape[2:], align_corners=True)
 
 
-_register = partial(
-    register_network,
+_preset = partial(
+    preset,
+    classes=21,
+    options=["num_bases", "num_stages"],
     paper=paper_of("em_attention"),
     source="XiaLiPKU/EMANet@f09ffac",
     source_license="none found",
@@ -107,9 +110,9 @@ _COUNTED = (
 )
 _UNSTORED = "No run of the authors' code is stored for this depth; one is for emanet50, of the same class."
 
-
-@_register(
+_preset(
     "emanet50",
+    partial(EMANet, depth=50),
     title="EMANet-50",
     summary="A ResNet-50 at stride 8, on whose features 64 bases are fitted to the image at hand by expectation and "
     "maximisation. The map rebuilt from them is of low rank, and one convolution from the classes.",
@@ -120,19 +123,10 @@ _UNSTORED = "No run of the authors' code is stored for this depth; one is for em
     parameters=34_781_397,
     macs=157931.1,
 )
-def emanet50(
-    num_classes: int = 21,
-    in_channels: int = 3,
-    features_only: bool = False,
-    num_bases: int = 64,
-    num_stages: int = 3,
-) -> EMANet:
-    """`em_attention` on a dilated ResNet-50, see `EMANet`."""
-    return EMANet("emanet50", num_classes, in_channels, features_only, 50, num_bases, num_stages)
 
-
-@_register(
+_preset(
     "emanet101",
+    partial(EMANet, depth=101),
     title="EMANet-101",
     summary="The network of emanet50 on a ResNet-101. It is the depth that the paper's comparisons are made at.",
     summary_zh="与 emanet50 相同，主干换成 ResNet-101。论文的对比实验即用这一深度。",
@@ -141,19 +135,10 @@ def emanet50(
     parameters=53_773_525,
     macs=237952.2,
 )
-def emanet101(
-    num_classes: int = 21,
-    in_channels: int = 3,
-    features_only: bool = False,
-    num_bases: int = 64,
-    num_stages: int = 3,
-) -> EMANet:
-    """`em_attention` on a dilated ResNet-101, see `EMANet`."""
-    return EMANet("emanet101", num_classes, in_channels, features_only, 101, num_bases, num_stages)
 
-
-@_register(
+_preset(
     "emanet152",
+    partial(EMANet, depth=152),
     title="EMANet-152",
     summary="The network of emanet50 on a ResNet-152. It is the largest of the authors' three depths.",
     summary_zh="与 emanet50 相同，主干换成 ResNet-152。它是作者三种深度中最大的一种。",
@@ -162,12 +147,3 @@ def emanet101(
     parameters=69_417_173,
     macs=303851.9,
 )
-def emanet152(
-    num_classes: int = 21,
-    in_channels: int = 3,
-    features_only: bool = False,
-    num_bases: int = 64,
-    num_stages: int = 3,
-) -> EMANet:
-    """`em_attention` on a dilated ResNet-152, see `EMANet`."""
-    return EMANet("emanet152", num_classes, in_channels, features_only, 152, num_bases, num_stages)

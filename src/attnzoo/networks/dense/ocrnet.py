@@ -9,7 +9,8 @@ from attnzoo.blocks import ConvNormAct, resize
 from attnzoo.modules.context.ocr import OCR
 from attnzoo.networks.base import ImageNetwork
 from attnzoo.networks.dense.hrnet import HRNet
-from attnzoo.registry import paper_of, register_network
+from attnzoo.networks.presets import preset
+from attnzoo.registry import paper_of
 
 
 class OCRNet(ImageNetwork):
@@ -71,8 +72,10 @@ class OCRNet(ImageNetwork):
         return resize(logits, *x.shape[2:], align_corners=True), resize(aux, *x.shape[2:], align_corners=True)
 
 
-_register = partial(
-    register_network,
+_preset = partial(
+    preset,
+    classes=19,
+    options=["full_size"],
     paper=paper_of("ocr"),
     source="HRNet/HRNet-Semantic-Segmentation@0bbb288",
     source_license="MIT",
@@ -86,9 +89,9 @@ _OUTPUTS = (
 _LOSS = "The authors train on crops of 512 x 1024, the auxiliary loss with weight 0.4."
 _UNSTORED = "No run of the authors' code is stored for this width; one is for ocrnet_hrnet_w18, of the same class."
 
-
-@_register(
+_preset(
     "ocrnet_hrnet_w18",
+    partial(OCRNet, width=18),
     title="HRNetV2-W18 + OCR",
     summary="Branches of four resolutions keep exchanging their maps, so that the finest, at a quarter of the image, "
     "never loses its detail. OCR then tells every place of the object that it belongs to.",
@@ -99,15 +102,10 @@ _UNSTORED = "No run of the authors' code is stored for this width; one is for oc
     parameters=12_080_818,
     macs=53252.5,
 )
-def ocrnet_hrnet_w18(
-    num_classes: int = 19, in_channels: int = 3, features_only: bool = False, full_size: bool = True
-) -> OCRNet:
-    """`ocr` on HRNet with branches of 18 to 144 channels, see `OCRNet`."""
-    return OCRNet("ocrnet_hrnet_w18", num_classes, in_channels, features_only, 18, full_size=full_size)
 
-
-@_register(
+_preset(
     "ocrnet_hrnet_w32",
+    partial(OCRNet, width=32),
     title="HRNetV2-W32 + OCR",
     summary="The network of ocrnet_hrnet_w18 with branches of 32 to 256 channels. It stands between the light and the "
     "published width.",
@@ -117,15 +115,10 @@ def ocrnet_hrnet_w18(
     parameters=32_953_894,
     macs=95835.1,
 )
-def ocrnet_hrnet_w32(
-    num_classes: int = 19, in_channels: int = 3, features_only: bool = False, full_size: bool = True
-) -> OCRNet:
-    """`ocr` on HRNet with branches of 32 to 256 channels, see `OCRNet`."""
-    return OCRNet("ocrnet_hrnet_w32", num_classes, in_channels, features_only, 32, full_size=full_size)
 
-
-@_register(
+_preset(
     "ocrnet_hrnet_w48",
+    partial(OCRNet, width=48),
     title="HRNetV2-W48 + OCR",
     summary="The network of ocrnet_hrnet_w18 with branches of 48 to 384 channels, the width that the paper reports. "
     "OCR adds five million weights to a backbone of sixty-five.",
@@ -136,8 +129,3 @@ def ocrnet_hrnet_w32(
     parameters=70_372_678,
     macs=162240.3,
 )
-def ocrnet_hrnet_w48(
-    num_classes: int = 19, in_channels: int = 3, features_only: bool = False, full_size: bool = True
-) -> OCRNet:
-    """`ocr` on HRNet with branches of 48 to 384 channels, see `OCRNet`."""
-    return OCRNet("ocrnet_hrnet_w48", num_classes, in_channels, features_only, 48, full_size=full_size)

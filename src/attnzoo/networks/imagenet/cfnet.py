@@ -1,6 +1,7 @@
 """CFNet as a classifier: the backbone `cfnet`, and a head on the coarsest map of its last stage."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from torch import Tensor, nn
@@ -9,7 +10,8 @@ from attnzoo.blocks import Activation, ConvNormAct, Layer, spatial_mean
 from attnzoo.modules.network.cfnet import CFNet, draw_weights
 from attnzoo.modules.network.cfnet_stage import STYLES
 from attnzoo.networks.base import FeatureInfo, ImageNetwork, Level
-from attnzoo.registry import paper_of, register_network
+from attnzoo.networks.presets import preset
+from attnzoo.registry import paper_of
 
 WIDTH: Final = 2048  # of the heads
 HEAD_PARTS: Final = {"final_layers": "widen", "norms": "norm", "heads": "fc"}  # the authors' lists, for all heads
@@ -106,21 +108,11 @@ def _enter(
     name: str, *, title: str, rate: float, size: dict[str, Any], differences: tuple[str, ...], **card: Any
 ) -> None:
     """Enter a network of this size, `rate` its drop_path_rate by default."""
-
-    def make(
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        features_only: bool = False,
-        aux: bool = False,
-        drop_path_rate: float = rate,
-    ) -> CFNetClassifier:
-        return CFNetClassifier(name, num_classes, in_channels, features_only, aux, drop_path_rate, **size)
-
-    make.__qualname__ = name
-    make.__doc__ = f"{title}; arguments and shapes as in `CFNetClassifier`."
-    register_network(
+    preset(
         name,
+        partial(CFNetClassifier, aux=False, drop_path_rate=rate, **size),
         title=title,
+        options=["aux", "drop_path_rate"],
         paper=paper_of("cfnet"),
         source="zhanggang001/CEDNet@305d637",
         source_license="MIT",
@@ -135,7 +127,7 @@ def _enter(
             *differences,
         ),
         **card,
-    )(make)
+    )
 
 
 _UNSTORED = "No run of the authors' code is stored for this size; one is for cfnet_tiny, of the same class."

@@ -13,7 +13,8 @@ from attnzoo.modules.self_attention.fan_block import FANBlock
 from attnzoo.networks.base import Level, Network
 from attnzoo.networks.imagenet import fan_convnext
 from attnzoo.networks.imagenet.fan_parts import EPS, ClassReadout, FourierPosition, patch_embedding
-from attnzoo.networks.transformers import COUNTED, draw_narrowly, transformer_preset
+from attnzoo.networks.presets import preset
+from attnzoo.networks.transformers import COUNTED, draw_narrowly
 from attnzoo.registry import paper_of, register_network
 
 REFERENCE_KEYS: Final = {
@@ -189,9 +190,10 @@ def fan(
     )
 
 
-transformer_preset(
+preset(
     "fan_tiny_vit",
     partial(FAN, rows=[Row(12, 192, 4)]),
+    options=["drop_path_rate"],
     title="FAN-T-ViT",
     summary="Twelve FAN blocks of 192 channels behind four strided convolutions, read out by class attention. The "
     "smallest FAN, for robustness at 7 million parameters.",
@@ -203,9 +205,10 @@ transformer_preset(
     macs=1474.1,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_small_vit",
     partial(FAN, rows=[Row(12, 384, 8)]),
+    options=["drop_path_rate"],
     title="FAN-S-ViT",
     summary="FAN-T-ViT at twice its width: twelve blocks of 384 channels. The plain FAN of 28 million parameters.",
     summary_zh="宽度为 FAN-T-ViT 两倍的版本：12 个 384 通道的 FAN 块。它是 2800 万参数的纯 FAN 网络。",
@@ -215,9 +218,10 @@ transformer_preset(
     macs=5457.3,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_small_vit_se",
     partial(FAN, rows=[Row(12, 384, 8)], se=True),
+    options=["drop_path_rate"],
     title="FAN-S-ViT with SE",
     summary="FAN-S-ViT with fan_se_mlp, an MLP under an SE gate, in place of the attention between channels. A simpler "
     "gate, and a little fewer weights.",
@@ -228,9 +232,10 @@ transformer_preset(
     macs=5110.4,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_base_vit",
     partial(FAN, rows=[Row(18, 448, 8)]),
+    options=["drop_path_rate"],
     title="FAN-B-ViT",
     summary="Eighteen FAN blocks of 448 channels behind four strided convolutions. The plain FAN of 54 million "
     "parameters.",
@@ -241,9 +246,10 @@ transformer_preset(
     macs=10655.9,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_large_vit",
     partial(FAN, rows=[Row(24, 480, 10)]),
+    options=["drop_path_rate"],
     title="FAN-L-ViT",
     summary="Twenty-four FAN blocks of 480 channels behind four strided convolutions. The largest of the plain FANs.",
     summary_zh="四个步进卷积之后接 24 个 480 通道的 FAN 块。它是纯 FAN 网络中最大的一个。",
@@ -253,9 +259,10 @@ transformer_preset(
     macs=15959.3,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_tiny_hybrid",
     partial(FAN, rows=[Row(8, 192, 8)], convnext=(3, 3)),
+    options=["drop_path_rate"],
     title="FAN-T-Hybrid",
     summary="Two ConvNeXt stages of 128 and 256 channels, then eight FAN blocks of 192. The convolutions give maps at "
     "strides 4 and 8 as well, which dense prediction wants.",
@@ -268,9 +275,10 @@ transformer_preset(
     min_size=16,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_small_hybrid",
     partial(FAN, rows=[Row(10, 384, 8)], convnext=(3, 3)),
+    options=["drop_path_rate"],
     title="FAN-S-Hybrid",
     summary="Two ConvNeXt stages of 128 and 256 channels, then ten FAN blocks of 384. One point more accurate than "
     "FAN-S-ViT at fewer weights.",
@@ -283,9 +291,10 @@ transformer_preset(
     min_size=16,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_base_hybrid",
     partial(FAN, rows=[Row(16, 448, 8)], convnext=(3, 3)),
+    options=["drop_path_rate"],
     title="FAN-B-Hybrid",
     summary="Two ConvNeXt stages of 128 and 256 channels, then sixteen FAN blocks of 448. The hybrid FAN of 50 million "
     "parameters.",
@@ -298,9 +307,10 @@ transformer_preset(
     min_size=16,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_large_hybrid",
     partial(FAN, rows=[Row(22, 480, 10)], convnext=(3, 5)),
+    options=["drop_path_rate"],
     title="FAN-L-Hybrid",
     summary="Two ConvNeXt stages of 128 and 256 channels, three and five blocks deep, then twenty-two FAN blocks of "
     "480. The network of the paper's headline figures.",
@@ -313,9 +323,10 @@ transformer_preset(
     min_size=16,
     **CARD,
 )
-transformer_preset(
+preset(
     "fan_xlarge_hybrid",
     partial(FAN, rows=[Row(20, 528, 11), Row(3, 768, 16)], convnext=(3, 7)),
+    options=["drop_path_rate"],
     title="FAN-XL-Hybrid",
     summary="Two ConvNeXt stages, then twenty FAN blocks of 528 channels, and three of 768 at half the resolution. The "
     "largest in the authors' code.",

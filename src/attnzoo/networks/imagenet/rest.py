@@ -12,7 +12,8 @@ from attnzoo import checks
 from attnzoo.blocks import ChannelNorm, ConvNormAct, depthwise, drop_path, precisely
 from attnzoo.modules.self_attention.emsa import EMSA
 from attnzoo.networks.base import Level, Network
-from attnzoo.networks.transformers import COUNTED, POINT, draw_narrowly, mlp, transformer_preset
+from attnzoo.networks.presets import preset
+from attnzoo.networks.transformers import COUNTED, POINT, draw_narrowly, mlp
 from attnzoo.registry import paper_of, register_network
 
 
@@ -197,9 +198,10 @@ def rest(
     )
 
 
-transformer_preset(
+preset(
     "rest_lite",
     partial(ResT, channels=NARROW, depths=(2, 2, 2, 2)),
+    options=["drop_path_rate"],
     title="ResT-Lite",
     summary="Four stages of two blocks each, of 64 to 512 channels, with heads from 1 to 8. The smallest ResT.",
     summary_zh="四个阶段各两个块，通道数 64 到 512，头数从 1 到 8。它是最小的 ResT。",
@@ -209,9 +211,10 @@ transformer_preset(
     macs=1533.1,
     **CARD,
 )
-transformer_preset(
+preset(
     "rest_small",
     partial(ResT, channels=NARROW, depths=(2, 2, 6, 2)),
+    options=["drop_path_rate"],
     title="ResT-Small",
     summary="ResT-Lite with six blocks in its third stage. Two points more accurate for 3 million parameters.",
     summary_zh="第三阶段增至六个块的 ResT-Lite。以多 300 万参数换取两个百分点的精度。",
@@ -221,9 +224,10 @@ transformer_preset(
     macs=2093.4,
     **CARD,
 )
-transformer_preset(
+preset(
     "rest_base",
     partial(ResT, channels=WIDE, depths=(2, 2, 6, 2)),
+    options=["drop_path_rate"],
     title="ResT-Base",
     summary="ResT-Small at one and a half times its width, of 96 to 768 channels. The ResT of 30 million parameters.",
     summary_zh="宽度为 ResT-Small 一倍半的版本，通道数 96 到 768。它是 3000 万参数的 ResT。",
@@ -233,9 +237,10 @@ transformer_preset(
     macs=4625.9,
     **CARD,
 )
-transformer_preset(
+preset(
     "rest_large",
     partial(ResT, channels=WIDE, depths=(2, 2, 18, 2)),
+    options=["drop_path_rate"],
     title="ResT-Large",
     summary="ResT-Base with eighteen blocks in its third stage. The largest of the family.",
     summary_zh="第三阶段增至十八个块的 ResT-Base。它是该系列中最大的网络。",

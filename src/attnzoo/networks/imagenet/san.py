@@ -12,7 +12,8 @@ from attnzoo.blocks import ConvNormAct
 from attnzoo.modules.self_attention.san_pairwise import SANPairwise
 from attnzoo.modules.self_attention.san_patchwise import SANPatchwise
 from attnzoo.networks.base import Level, Network
-from attnzoo.registry import paper_of, register_network
+from attnzoo.networks.presets import preset
+from attnzoo.registry import paper_of
 
 Attention = type[SANPairwise] | type[SANPatchwise]
 WIDTHS: Final = (64, 256, 512, 1024, 2048)
@@ -85,8 +86,13 @@ class SAN(Network):
         self.complete(("stem", *(level.module for level in levels)), levels, channels)
 
 
-_register = partial(
-    register_network, source="hszhao/SAN@d88b022", source_license="none found", image_size=224, min_size=128
+_preset = partial(
+    preset,
+    options=["kernel_sizes"],
+    source="hszhao/SAN@d88b022",
+    source_license="none found",
+    image_size=224,
+    min_size=128,
 )
 _KERNELS = (
     "The authors' kernels for windows run on CUDA only; here they are plain tensor operations, which take more memory."
@@ -96,9 +102,9 @@ _COUNTED = (
 )
 _UNSTORED = "No run of the authors' code is stored for this depth; one is for ten blocks, of the same class."
 
-
-@_register(
+_preset(
     "san10_pairwise",
+    partial(SAN, depth=10, attention=SANPairwise),
     title="SAN10 (pairwise)",
     paper=paper_of("san_pairwise"),
     summary="Ten residual blocks in which every place compares itself with each neighbour in a window, instead of "
@@ -110,18 +116,10 @@ _UNSTORED = "No run of the authors' code is stored for this depth; one is for te
     parameters=10_531_848,
     macs=2009.3,
 )
-def san10_pairwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Ten blocks of `san_pairwise`, see `SAN`."""
-    return SAN("san10_pairwise", num_classes, in_channels, features_only, 10, SANPairwise, kernel_sizes)
 
-
-@_register(
+_preset(
     "san15_pairwise",
+    partial(SAN, depth=15, attention=SANPairwise),
     title="SAN15 (pairwise)",
     paper=paper_of("san_pairwise"),
     summary="SAN10 with fifteen blocks of pairwise self-attention. It is the middle one of three depths, and lighter "
@@ -132,18 +130,10 @@ def san10_pairwise(
     parameters=14_065_436,
     macs=2804.1,
 )
-def san15_pairwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Fifteen blocks of `san_pairwise`, see `SAN`."""
-    return SAN("san15_pairwise", num_classes, in_channels, features_only, 15, SANPairwise, kernel_sizes)
 
-
-@_register(
+_preset(
     "san19_pairwise",
+    partial(SAN, depth=19, attention=SANPairwise),
     title="SAN19 (pairwise)",
     paper=paper_of("san_pairwise"),
     summary="SAN10 with nineteen blocks of pairwise self-attention. It is as accurate as ResNet-50 with two "
@@ -154,18 +144,10 @@ def san15_pairwise(
     parameters=17_596_156,
     macs=3563.1,
 )
-def san19_pairwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Nineteen blocks of `san_pairwise`, see `SAN`."""
-    return SAN("san19_pairwise", num_classes, in_channels, features_only, 19, SANPairwise, kernel_sizes)
 
-
-@_register(
+_preset(
     "san10_patchwise",
+    partial(SAN, depth=10, attention=SANPatchwise),
     title="SAN10 (patchwise)",
     paper=paper_of("san_patchwise"),
     summary="Ten residual blocks in which a small network reads the whole window of a place and gives all its weights "
@@ -177,18 +159,10 @@ def san19_pairwise(
     parameters=11_841_124,
     macs=1756.7,
 )
-def san10_patchwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Ten blocks of `san_patchwise`, see `SAN`."""
-    return SAN("san10_patchwise", num_classes, in_channels, features_only, 10, SANPatchwise, kernel_sizes)
 
-
-@_register(
+_preset(
     "san15_patchwise",
+    partial(SAN, depth=15, attention=SANPatchwise),
     title="SAN15 (patchwise)",
     paper=paper_of("san_patchwise"),
     summary="SAN10 with fifteen blocks of patchwise self-attention. It is more accurate than ResNet-50 by one point "
@@ -199,18 +173,10 @@ def san10_patchwise(
     parameters=16_181_310,
     macs=2423.7,
 )
-def san15_patchwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Fifteen blocks of `san_patchwise`, see `SAN`."""
-    return SAN("san15_patchwise", num_classes, in_channels, features_only, 15, SANPatchwise, kernel_sizes)
 
-
-@_register(
+_preset(
     "san19_patchwise",
+    partial(SAN, depth=19, attention=SANPatchwise),
     title="SAN19 (patchwise)",
     paper=paper_of("san_patchwise"),
     summary="SAN10 with nineteen blocks of patchwise self-attention. It is the most accurate of the family, and still "
@@ -221,11 +187,3 @@ def san15_patchwise(
     parameters=20_518_470,
     macs=3057.1,
 )
-def san19_patchwise(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    features_only: bool = False,
-    kernel_sizes: Sequence[int] = KERNEL_SIZES,
-) -> SAN:
-    """Nineteen blocks of `san_patchwise`, see `SAN`."""
-    return SAN("san19_patchwise", num_classes, in_channels, features_only, 19, SANPatchwise, kernel_sizes)
