@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnzoo.kernels.chunking import batched, chunks
+from attnzoo.kernels.chunking import Scratch, batched, chunks
 
 FORWARD, BACKWARD = "attnzoo::chunked_attention", "attnzoo::chunked_attention_backward"
 
@@ -48,8 +48,9 @@ class _Chunked(torch.autograd.Function):
 def _forward(q: Tensor, k: Tensor, v: Tensor, down: Tensor, across: Tensor) -> list[Tensor]:
     """(B, N, d), (B, M, d), (B, M, dv), (B, N, H), (B, N, W) -> (B, N, dv), in a list, as `batched` wants it."""
     (y,) = _like_output(q, k, v)
+    scratch = Scratch(q, k)
     for b, n in chunks(q, k):
-        y[b, n] = _weights(q[b, n], k[b], down[b, n], across[b, n]) @ v[b]
+        y[b, n] = _weights(q[b, n], k[b], down[b, n], across[b, n], scratch) @ v[b]
     return [y]
 
 
@@ -62,10 +63,11 @@ def _backward(
     dk.zero_()
     dv.zero_()
     through = (dy * y).sum(dim=2, keepdim=True)
+    weights, gradients = Scratch(q, k), Scratch(q, k)
     for b, n in chunks(q, k):
-        p = _weights(q[b, n], k[b], down[b, n], across[b, n])
+        p = _weights(q[b, n], k[b], down[b, n], across[b, n], weights)
         dv[b].baddbmm_(p.mT, dy[b, n])
-        ds = (dy[b, n] @ v[b].mT).sub_(through[b, n]).mul_(p)
+        ds = torch.bmm(dy[b, n], v[b].mT, out=gradients.map(q[b, n])).sub_(through[b, n]).mul_(p)
         dq[b, n] = ds @ k[b]
         dk[b].baddbmm_(ds.mT, q[b, n])
         if down.shape[2]:
@@ -74,11 +76,15 @@ def _backward(
     return dq, dk, dv, ddown, dacross
 
 
-def _weights(q: Tensor, k: Tensor, down: Tensor, across: Tensor) -> Tensor:
+def _weights(q: Tensor, k: Tensor, down: Tensor, across: Tensor, scratch: Scratch) -> Tensor:
     """The softmax over q k^T, with what the queries say of the keys' rows and columns where they say anything."""
-    if not down.shape[2]:
-        return (q @ k.mT).softmax(dim=2)
-    return (down[..., None] + across[..., None, :]).flatten(2).baddbmm_(q, k.mT).softmax(dim=2)
+    z = scratch.map(q)
+    if down.shape[2]:
+        torch.add(down[..., None], across[..., None, :], out=z.unflatten(2, (down.shape[2], across.shape[2])))
+        z.baddbmm_(q, k.mT)
+    else:
+        torch.bmm(q, k.mT, out=z)
+    return scratch.softmax(q)
 
 
 def _like_output(q: Tensor, _: Tensor, v: Tensor, *positions: Tensor) -> list[Tensor]:  # noqa: ARG001

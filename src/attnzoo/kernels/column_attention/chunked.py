@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnzoo.kernels.chunking import ENTRIES, batched, chunks
+from attnzoo.kernels.chunking import ENTRIES, Scratch, batched, chunks
 
 FORWARD, BACKWARD = "attnzoo::chunked_column_attention", "attnzoo::chunked_column_attention_backward"
 
@@ -40,8 +40,9 @@ def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
     """(B, N, d), (B, M, d), (B, M, dv) -> (B, N, dv), in a list, as `batched` wants it."""
     (y,) = _like_output(q, k, v)
     y.zero_()
+    scratch = Scratch(k, q, ENTRIES // 2)
     for b, m in chunks(k, q, ENTRIES // 2):
-        p = (k[b, m] @ q[b].mT).softmax(dim=2)
+        p = _weights(k[b, m], q[b], scratch)
         y[b].baddbmm_(p.mT, v[b, m])
     return [y]
 
@@ -51,14 +52,21 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> tuple[Tensor, Tens
     """The gradients of q, k and v, for that of y."""
     dq, dk, dv = _like_inputs(q, k, v, dy)
     dq.zero_()
+    weights, gradients = Scratch(k, q, ENTRIES // 2), Scratch(k, q, ENTRIES // 2)
     for b, m in chunks(k, q, ENTRIES // 2):
-        p = (k[b, m] @ q[b].mT).softmax(dim=2)
+        p = _weights(k[b, m], q[b], weights)
         dv[b, m] = p @ dy[b]
         through = (dv[b, m] * v[b, m]).sum(dim=2, keepdim=True)
-        ds = (v[b, m] @ dy[b].mT).sub_(through).mul_(p)
+        ds = torch.bmm(v[b, m], dy[b].mT, out=gradients.map(k[b, m])).sub_(through).mul_(p)
         dk[b, m] = ds @ q[b]
         dq[b].baddbmm_(ds.mT, k[b, m])
     return dq, dk, dv
+
+
+def _weights(k: Tensor, q: Tensor, scratch: Scratch) -> Tensor:
+    """The softmax over the queries, a row for each key."""
+    torch.bmm(k, q.mT, out=scratch.map(k))
+    return scratch.softmax(k)
 
 
 def _like_output(q: Tensor, _: Tensor, v: Tensor) -> list[Tensor]:
