@@ -36,7 +36,7 @@ class Scratch:
         b, n = next(chunks(rows, columns, entries))  # none is larger than the first
         self.columns = columns.shape[1]
         padded = math.ceil(self.columns / _LINE) * _LINE
-        self.flat = rows.new_empty(rows[b, n, 0].numel(), padded)
+        self.flat = rows.new_empty(math.prod(rows[b, n].shape[:2]), padded)
 
     def map(self, rows: Tensor) -> Tensor:
         """(B, N, M), whatever it held last, for a chunk's rows (B, N, d)."""
@@ -51,7 +51,7 @@ class Scratch:
 
     def _padded(self, rows: Tensor) -> Tensor:
         """(B, N, M and the rest of a cache line), contiguous."""
-        return self.flat[: rows[..., 0].numel()].view(*rows.shape[:2], -1)
+        return self.flat[: math.prod(rows.shape[:2])].view(*rows.shape[:2], -1)
 
 
 def batched(op: Callable[..., Sequence[Tensor]]) -> Callable[..., tuple[tuple[Tensor, ...], tuple[int, ...]]]:

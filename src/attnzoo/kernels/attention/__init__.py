@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attnzoo.kernels.attention.chunked import chunked_attention
+from attnzoo.kernels.tracing import exporting
 
 
 def attention(
@@ -16,13 +17,13 @@ def attention(
     for the key's row, the second for its column.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    on_cpu = q.device.type == "cpu" and not torch.compiler.is_exporting()
+    on_cpu = q.device.type == "cpu" and not exporting()
     if on_cpu and (positions is not None or q.shape[-1] != v.shape[-1]):  # where torch's own form stores the map
         return chunked_attention(q, k, v, scale, positions)
     if positions is not None:
         q, k = widened(q * scale, k, *positions)
         scale = 1.0
-    if not torch.compiler.is_exporting():
+    if not exporting():
         q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))  # else torch stores the map as well
     return F.scaled_dot_product_attention(q, k, v, scale=scale)
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from attnzoo.kernels.column_attention.chunked import chunked_column_attention
 from attnzoo.kernels.column_attention.extended import extended_column_attention
+from attnzoo.kernels.tracing import exporting
 
 
 def column_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -13,5 +14,5 @@ def column_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Computed in at least float32, given in v's dtype.
     """
     wide = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))
-    by_chunks = q.device.type == "cpu" and not torch.compiler.is_exporting()
+    by_chunks = q.device.type == "cpu" and not exporting()
     return (chunked_column_attention if by_chunks else extended_column_attention)(*wide).to(v.dtype)
