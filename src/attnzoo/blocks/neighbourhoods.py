@@ -9,9 +9,8 @@ from attnzoo.blocks.precision import wide
 def coordinates(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (1, 2, H, W) in at least float32: column and row of each place, from -1 to 1, -1 if alone."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    rows, columns = (
-        torch.arange(n, dtype=dtype, device=x.device).mul(2 / torch.sym_max(n - 1, 1)) - 1 for n in x.shape[2:]
-    )
+    steps = [torch.arange(n, dtype=dtype, device=x.device) for n in x.shape[2:]]
+    rows, columns = (step * 2 / step[-1:].clamp(min=1) - 1 for step in steps)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]
 
 

@@ -67,7 +67,7 @@ class ReceptiveFields(nn.Module):
         if self.training:
             checks.several_values(self.name, shortcut)
         fused = self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
-        return self.act(torch.add(shortcut, fused, alpha=self.scale))
+        return self.act(shortcut + fused * self.scale)
 
 
 @register(
