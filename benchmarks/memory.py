@@ -1,11 +1,13 @@
 """Peak memory and CPU time of attention over places against the textbook form, which stores the map of all pairs.
 
 Forward and backward of one map with 512 channels and queries of 64, on one CPU thread; each measurement has a process
-of its own. Writes results/memory-cpu.json and prints the table. `--modules` measures only some and
-keeps the rows of the others.
+of its own. Memory is what torch's allocator holds at the peak, exact to the byte on any machine; workspaces that a
+library keeps within one operation are not in it. Writes results/memory-cpu.json and prints the table. `--modules`
+measures only some and keeps the rows of the others.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -13,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -93,19 +96,29 @@ def residual_non_local(m: nn.Module, x: Tensor) -> Tensor:
     return m(x)
 
 
+def residual_without(m: nn.Module, x: Tensor) -> Tensor:
+    """Its convolutions, each place attending to itself alone."""
+    m.look.forward = lambda x: x + m.look.proj(m.look.value(x))
+    return m(x)
+
+
 def non_local_column(m: nn.Module, x: Tensor) -> Tensor:
     y = m.attention(x)[:, 0] @ to_tokens(m.value(x))
     return x + m.proj(to_map(y, *x.shape[2:]))
 
 
 class Case(NamedTuple):
-    """A module, its arguments, its textbook form, and whether that stores the map of a softmax over all pairs."""
+    """A module, its arguments, its textbook form, and whether that stores the map of a softmax over all pairs.
+
+    `without` is the rest of a module that consists of much besides its attention: no form of it costs less.
+    """
 
     module: str
     arguments: dict[str, object]
     textbook: Callable[[nn.Module, Tensor], Tensor]
     softmax: bool = True
     tokens: bool = False
+    without: Callable[[nn.Module, Tensor], Tensor] | None = None
 
 
 NON_LOCAL = {"channels": C, "inter_channels": INNER, "sub_sample": False}
@@ -132,7 +145,7 @@ CASES = {
         "bottleneck_attention", {"in_channels": C, "num_heads": 4, "head_dim": INNER}, bottleneck_attention
     ),
     "non_local_column": Case("non_local_column", {"channels": C, "inter_channels": INNER}, non_local_column),
-    "residual_non_local": Case("residual_non_local", {"channels": C}, residual_non_local),
+    "residual_non_local": Case("residual_non_local", {"channels": C}, residual_non_local, without=residual_without),
 }
 
 
@@ -153,21 +166,27 @@ def build(case: Case, side: int) -> tuple[nn.Module, Tensor]:
     return module, x.requires_grad_()
 
 
-def resident(kind: str) -> int:
-    """VmRSS or VmHWM, the peak, of this process in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
+def peak_bytes(run: Callable[[], object]) -> int:
+    """What torch's allocator holds at the peak of a run, over what it held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(file))
+        events = json.loads(file.read_text())["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    return max(itertools.accumulate(size for _, size in changes))
 
 
 def measure(name: str, form: str, side: int, rounds: int) -> dict[str, object]:
-    """Extra bytes at the peak of the first run, and the median CPU seconds of the later ones; in this process."""
+    """Extra bytes at the peak of one run, and the median CPU seconds of the others; in this process."""
     torch.set_num_threads(1)
     case = CASES[name]
-    textbook = case.textbook if form == "textbook" else (lambda module, x: module(x))
+    compute = {"attnzoo": lambda module, x: module(x), "textbook": case.textbook, "without": case.without}[form]
 
     def run(module: nn.Module, x: Tensor) -> float:
         start = time.process_time()  # other programs disturb it less than the clock
-        textbook(module, x).sum().backward()
+        compute(module, x).sum().backward()
         x.grad = None
         return time.process_time() - start
 
@@ -175,12 +194,8 @@ def measure(name: str, form: str, side: int, rounds: int) -> dict[str, object]:
     module, x = build(case, side)
     for p in module.parameters():
         p.grad = torch.zeros_like(p)
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    first = run(module, x)
-    extra = resident("VmHWM") - before
-    seconds = [run(module, x) for _ in range(rounds)] or [first]
-    return {"extra_bytes": extra, "seconds": statistics.median(seconds)}
+    seconds = [run(module, x) for _ in range(rounds)]
+    return {"extra_bytes": peak_bytes(lambda: run(module, x)), "seconds": statistics.median(seconds)}
 
 
 def agree(name: str) -> None:
@@ -198,13 +213,11 @@ def compare(name: str, rounds: int) -> dict[str, object]:
     agree(name)
     found: dict[str, dict[int, dict]] = {"attnzoo": {}, "textbook": {}}
     for side in SIDES:
-        for form in found:
-            command = [sys.executable, __file__, "--measure", name, form, str(side), "--rounds", str(rounds)]
-            text = subprocess.run(
-                command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            ).stdout
-            found[form][side] = json.loads(text)
+        for form, of_form in found.items():
+            of_form[side] = apart(name, form, side, rounds)
     largest, ours, theirs = SIDES[-1], found["attnzoo"], found["textbook"]
+    if CASES[name].without:
+        found["without"] = {largest: apart(name, "without", largest, rounds)}
     return {
         "case": name,
         "module": CASES[name].module,
@@ -217,9 +230,28 @@ def compare(name: str, rounds: int) -> dict[str, object]:
     }
 
 
+def apart(name: str, form: str, side: int, rounds: int) -> dict[str, object]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, __file__, "--measure", name, form, str(side), "--rounds", str(rounds)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=alone)
+    if done.returncode:
+        raise SystemExit(f"{name}, {form}, {side} x {side}:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
 def exponent(places: list[int], size: list[int]) -> float:
     """The slope of log size over log places."""
     return statistics.linear_regression([math.log(n) for n in places], [math.log(s) for s in size]).slope
+
+
+def rest_of(row: dict) -> str:
+    """What a module costs besides its attention, in words; "" where it has little else."""
+    if "without" not in row:
+        return ""
+    rest, textbook = row["without"][SIDES[-1]], row["textbook"][SIDES[-1]]
+    memory, time = (rest[what] / textbook[what] for what in ("extra_bytes", "seconds"))
+    return f"{row['case']} without its attention: memory x {memory:.2f}, CPU time x {time:.2f}; no form costs less"
 
 
 def table(rows: list[dict]) -> Table:
@@ -227,7 +259,9 @@ def table(rows: list[dict]) -> Table:
     result = Table(
         title=f"forward + backward, C = {C}, inner {INNER}, one CPU thread; attnzoo / textbook form",
         title_justify="left",
-        caption="* the textbook form stores a softmax over all pairs of places",
+        caption="\n".join(
+            ["* the textbook form stores a softmax over all pairs of places", *filter(None, map(rest_of, rows))]
+        ),
         caption_justify="left",
     )
     result.add_column("module")
