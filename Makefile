@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-min lint verify bench backbones readme constraints clean
+.PHONY: demo test test-min lint verify bench backbones kill-test fuzz readme constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.lab
@@ -25,10 +25,19 @@ verify: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/memory.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loop.py
 
 # Where placements by meaning put modules in the networks of others: results/backbones.json.
 backbones: $(VENV)/.dev
 	$(BIN)/python benchmarks/backbones.py
+
+# Training runs killed at random moments must end bit-equal to one left alone: results/kill-test.txt.
+kill-test: $(VENV)/.lab
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill_test.py
+
+# Damaged files at every reader, two minutes each.
+fuzz: $(VENV)/.dev
+	$(BIN)/python benchmarks/fuzz.py 120
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ ALLOWED = {
     "networks": CORE | {"kernels", "modules", "modes"},
     "interplay": CORE | {"networks"},
     "surgery": CORE | {"modes"},
-    "lab": {"errors", "checks", "registry", "modes", "surgery", "networks", "examples"},
+    "lab": {"errors", "checks", "registry", "modes", "recording", "surgery", "networks", "examples"},
     "verify": {"errors", "checks", "registry", "modes", "examples", "reference"},
 }
 EXTRAS = (
@@ -41,6 +41,10 @@ EXTRAS = (
     "matplotlib",
     "onnx",
     "lightning",
+    "lightning_fabric",
+    "tensorboard",
+    "pytorch_grad_cam",
+    "ray",
 )
 
 

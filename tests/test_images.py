@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import attnzoo
-from attnzoo.lab import images
-from attnzoo.lab.images import decode
+from attnzoo.lab.data import images
+from attnzoo.lab.data.images import decode
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -1,55 +1,56 @@
-"""Is a comparison fair, exact in its numbers, and safe to interrupt?"""
+"""Is a comparison fair, complete, and safe to interrupt, to extend and to fail in parts?"""
 
-import json
-import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
-from attnzoo import AttnzooError
-from attnzoo.lab import augment, backbones, latency, stats, sweep
-from attnzoo.lab.data import Data, load
+from attnzoo import AttnzooError, cli, registry
+from attnzoo.lab import backbones, cost, environment, recipes, stats, sweep
+from attnzoo.lab.assessment import measure
+from attnzoo.lab.engines import tasks
+from attnzoo.lab.measure import Latency
+from attnzoo.lab.planning import plan
 from attnzoo.lab.recipe import Recipe
-from attnzoo.lab.store import write_atomically
-from attnzoo.lab.study import Study
-from attnzoo.lab.train import Epoch, Outcome, Trial, build, train
+from attnzoo.lab.study import Measured, Study
+from attnzoo.lab.train import Run
+from attnzoo.lab.trial import Outcome, Trial, Variant
 
 QUICK = Recipe(epochs=2, batch_size=32)
-SITE = "layer*.*.bn2"
-
-
-@pytest.fixture(scope="module")
-def data() -> Data:
-    return load("digits", limit_train=64, limit_test=20)
-
-
-def trial(variant: str = "plain", seed: int = 0) -> Trial:
-    return Trial(variant, seed, "resnet20", SITE)
-
-
-def scores(outcome: Outcome) -> list[tuple[float, float]]:
-    return [(epoch.train_loss, epoch.top1) for epoch in outcome.epochs]
+PLAIN, SE, SIMAM, ECA = (Variant(), *(Variant(name, at="block") for name in ("se", "simam", "eca")))
 
 
 class Diary(sweep.Observer):
-    """Writes down which trials start; interrupts the study before the trial number `stop`."""
+    """Writes down which trials start and fail; interrupts the study before the trial number `stop`."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.started_trials: list[str] = []
+        self.failures: dict[str, str] = {}
+        self.plans: list[tuple[int, int, int]] = []
         self.stop = stop
+
+    def planned(self, trials: Sequence[Trial], finished: int, epochs: int) -> None:
+        self.plans.append((len(trials), finished, epochs))
 
     def started(self, trial: Trial) -> None:
         if len(self.started_trials) == self.stop:
             raise KeyboardInterrupt
-        self.started_trials.append(f"{trial.variant}{trial.seed}")
+        self.started_trials.append(name(trial))
+
+    def failed(self, trial: Trial, reason: str) -> None:
+        self.failures[name(trial)] = reason
+
+
+def name(trial: Trial) -> str:
+    start = {"scratch": "", "base": "base-", "trained": "trained-"}[trial.variant.start]
+    return f"{start}{trial.variant.matches or trial.variant.module}{trial.seed}"
+
+
+def scores(outcome: Outcome) -> list[tuple[float, float]]:
+    return [(epoch.train_loss, epoch.top1) for epoch in outcome.epochs]
 
 
 def compare(out: Path, names: Sequence[str] = ("se", "simam"), observer: Diary | None = None, **changed: Any) -> Study:
@@ -57,203 +58,62 @@ def compare(out: Path, names: Sequence[str] = ("se", "simam"), observer: Diary |
     return sweep.compare(names, out=out, observer=observer, **given)
 
 
-def test_interval_by_hand() -> None:
-    two = stats.interval([90.0, 92.0])  # s / sqrt(2) = 1, t(1 degree of freedom) = 12.706
-    assert (two.mean, round(two.half_width or 0, 3)) == (91.0, 12.706)
-    five = stats.interval([1.0, 2.0, 3.0, 4.0, 5.0])  # s = 1.5811, t(4) = 2.7764
-    assert (five.mean, round(five.half_width or 0, 4)) == (3.0, 1.9632)
-    assert stats.interval([90.0]) == stats.Interval(90.0, None)
-
-
-def test_paired_difference_by_hand() -> None:
-    """Pairs cancel what a seed shares: each number moves by 10, their differences only by 0.2."""
-    difference = stats.paired_difference({1: 80.6, 0: 90.4}, {0: 90.0, 1: 80.0})  # 0.4 and 0.6
-    assert difference.mean == pytest.approx(0.5)
-    assert difference.half_width == pytest.approx(1.2706, abs=1e-4)
-    assert not difference.excludes_zero
-    assert stats.Interval(-2.0, 1.0).excludes_zero
-    assert not stats.Interval(2.0, None).excludes_zero
-    assert not stats.Interval(2.0, 0.0).excludes_zero
-
-
-def test_sampling_error_by_hand() -> None:
-    assert stats.sampling_error(50.0, 100) == pytest.approx(9.617, abs=1e-3)  # 196.0 * sqrt(0.25 / 103.84)
-    assert stats.sampling_error(100.0, 500) == pytest.approx(0.538, abs=1e-3)  # of 501.92 in 503.84
-
-
-def test_interval_in_words() -> None:
-    assert f"{stats.Interval(0.5, 1.25):+.1f}" == "+0.5 ± 1.2"
-    assert f"{stats.Interval(-0.001, None):+.2f}" == "+0.00 ± -"
-
-
-def test_recipe() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    recipe = Recipe(learning_rate=1.0, warmup=0.25, weight_decay=0.1)
-    optimizer = recipe.optimizer(model)
-    decays = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert {name: decays[p] for name, p in model.named_parameters()} == {
-        "0.weight": 0.1,
-        "0.bias": 0.0,
-        "1.weight": 0.0,
-        "1.bias": 0.0,
-    }
-    schedule, rates = recipe.schedule(optimizer, 8), []
-    for _ in range(8):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates[:2] == [0.5, 1.0]
-    assert rates == sorted(rates[:2]) + sorted(rates[2:], reverse=True)
-    assert rates[4] == pytest.approx(0.6113, abs=1e-4)  # (1 + cos(pi * 3 / 7)) / 2
-    assert rates[-1] > 0
-    for wrong in ({"epochs": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}, {"crop": -0.1}):
-        with pytest.raises(AttnzooError, match=next(iter(wrong))):
-            Recipe(**wrong)
-
-
-def test_augmentation() -> None:
-    images = torch.arange(1, 1 + 40 * 12).reshape(40, 1, 3, 4)
-    moved = augment.shift(images, 1, torch.Generator().manual_seed(0))
-    seen = set()
-    for before, after in zip(images, moved, strict=True):
-        padded = nn.functional.pad(before, [1, 1, 1, 1])
-        found = [(i, j) for i in range(3) for j in range(3) if torch.equal(padded[:, i : i + 3, j : j + 4], after)]
-        assert len(found) == 1
-        seen |= set(found)
-    assert len(seen) == 9
-    mirrored = augment.mirror(images, torch.Generator().manual_seed(0))
-    flipped = [torch.equal(a, b.flip(2)) for a, b in zip(images, mirrored, strict=True)]
-    kept = [torch.equal(a, b) for a, b in zip(images, mirrored, strict=True)]
-    assert all(a != b for a, b in zip(flipped, kept, strict=True))
-    assert 10 < sum(flipped) < 30
-
-
-@contextmanager
-def inputs_of_networks() -> Iterator[list[Tensor]]:
-    """Every batch of images that any network gets to see in training."""
-    seen: list[Tensor] = []
-
-    def watch(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if type(module).__name__ == "CifarResNet" and module.training and torch.is_grad_enabled():
-            seen.append(given[0].clone())
-
-    handle = register_module_forward_pre_hook(watch)
-    yield seen
-    handle.remove()
-
-
-def test_variants_of_a_seed_are_paired(data: Data) -> None:
-    """The same backbone weights, batches, augmentation and dropout draws; another seed has others."""
-    plain, se, other = (build(trial(v, s), data).state_dict() for v, s in (("plain", 0), ("se", 0), ("plain", 1)))
-    assert len(se) > len(plain)
-    assert all(torch.equal(plain[key], se[key]) for key in plain)
-    assert not torch.equal(plain["conv1.weight"], other["conv1.weight"])
-    batches, drawn = [], []  # drawn: from the generator that dropout uses
-    for variant, seed in (("plain", 0), ("se", 0), ("plain", 1)):
-        with inputs_of_networks() as seen:
-            train(trial(variant, seed), data, QUICK, on_epoch=lambda *_: drawn.append(torch.rand(1).item()))
-        batches.append(torch.stack(seen))
-    assert batches[0].shape == (4, 32, 1, 8, 8)
-    assert torch.equal(batches[0], batches[1])
-    assert not torch.equal(batches[0], batches[2])
-    assert drawn[:2] == drawn[2:4] != drawn[4:]
-
-
-def test_inputs_are_normalised_and_digits_never_mirrored(data: Data) -> None:
-    with inputs_of_networks() as seen:
-        train(trial(), data, replace(QUICK, epochs=1, crop=0.0, flip=True))
-    given = torch.cat(seen)
-    assert given.mean().abs() < 1e-5
-    assert given.std(unbiased=False) == pytest.approx(1, abs=1e-4)
-    pixels = data.train.images.float()
-    expected = (pixels - pixels.mean()) / pixels.std(unbiased=False)
-    distance = torch.cdist(given.flatten(1), expected.flatten(1))
-    assert sorted(distance.argmin(1).tolist()) == list(range(64))
-    assert distance.min(1).values.max() < 0.01
-
-
-def test_training_is_deterministic_and_leaves_the_random_state_alone(data: Data) -> None:
-    state = torch.get_rng_state()
-    first = train(trial("se"), data, QUICK)
-    torch.rand(1)
-    assert scores(first) == scores(train(trial("se"), data, QUICK))
-    assert scores(first) != scores(train(trial("se", 1), data, QUICK))
-    torch.set_rng_state(state)
-    build(trial("se"), data)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_training_learns() -> None:
-    data = load("digits", limit_train=640, limit_test=200)
-    told: list[int] = []
-    outcome = train(trial(), data, Recipe(epochs=4), on_epoch=lambda number, _: told.append(number))
-    assert told == [1, 2, 3, 4]
-    assert outcome.top1 == outcome.epochs[-1].top1 > 60
-    assert outcome.epochs[-1].train_loss < 0.8 < outcome.epochs[0].train_loss
-    assert outcome.seconds == sum(epoch.seconds for epoch in outcome.epochs)
-
-
-def test_a_lost_loss_names_the_trial(data: Data) -> None:
-    with pytest.raises(AttnzooError, match=r"trial simam, seed 1: the training loss became (nan|inf) in epoch \d"):
-        train(trial("simam", 1), data, replace(QUICK, learning_rate=1e20))
-
-
-def test_latency_is_measured_in_turns() -> None:
-    calls: list[str] = []
-
-    class Named(nn.Module):
-        def __init__(self, name: str, work: int) -> None:
-            super().__init__()
-            self.name, self.work = name, work
-
-        def forward(self, x: Tensor) -> Tensor:
-            calls.append(self.name)
-            for _ in range(self.work):
-                x = x.exp().log()
-            return x
-
-    found = latency.measure({"a": Named("a", 20), "b": Named("b", 200)}, (3, 32, 32), rounds=20)
-    assert calls == ["a", "b"] * (20 + 3)
-    assert found["a"].ratio == 1
-    assert 4 < found["b"].ratio < 25
-    assert found["b"].milliseconds > found["a"].milliseconds > 0
-
-
-def test_small_batches_train_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen threads would share 4,096 pixels; and the caller's setting comes back."""
-    now = [16]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
-    monkeypatch.setattr(torch, "set_num_threads", now.append)
-    used: list[int] = []
-    observer = sweep.Observer()
-    monkeypatch.setattr(observer, "epoch", lambda *_: used.append(now[-1]))
-    given = {"names": ["se"], "seeds": 1, "limit_train": 64, "limit_test": 20, "observer": observer}
-    sweep.compare(out=tmp_path / "a", recipe=replace(QUICK, batch_size=64, epochs=1), **given)
-    sweep.compare(out=tmp_path / "b", recipe=replace(QUICK, batch_size=1024, epochs=1), **given)
-    assert used == [1, 1, 4, 4]
-    assert now[-1] == 16
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the seconds that costs and latencies take, where they are not in question."""
+    nothing = Measured(cost.Cost(1, 1, 1), Latency(1.0, (1.0, 1.0), 1.0), None, None)
+    monkeypatch.setattr(sweep, "measure", lambda variants, *_: dict.fromkeys(variants, nothing))
 
 
 def test_study(tmp_path: Path) -> None:
     study = compare(tmp_path, ["se", "plain", "se", "simam"])
-    assert [row.variant for row in study.rows] == ["plain", "se", "simam"]
-    assert (study.seeds, len(study.outcomes), len(study.made_on)) == (2, 6, 6)
+    assert [row.variant for row in study.rows] == [PLAIN, SE, SIMAM]
+    assert (study.seeds, len(study.outcomes), len(study.made_on), study.failed) == (2, 6, 6, ())
     plain, se, simam = study.rows
-    assert plain.difference is None
-    gains = [a.top1 - b.top1 for a, b in zip(study.of("se"), study.of("plain"), strict=True)]
-    assert se.difference == stats.interval(gains)
-    assert se.top1 == stats.interval([outcome.top1 for outcome in study.of("se")])
-    assert plain.cost.parameters == simam.cost.parameters == 269_434
+    assert plain.differences == {}
+    gains = [a.top1 - b.top1 for a, b in zip(study.of(SE), study.of(PLAIN), strict=True)]
+    assert se.differences["plain"].interval == stats.interval(gains)
+    assert se.top1 == stats.interval([outcome.top1 for outcome in study.of(SE)])
+    assert plain.measured.cost.parameters == simam.measured.cost.parameters == 269_434
     added = 3 * 2 * (16 * 1 + 32 * 2 + 64 * 4)  # two matrices C x C/16 after each of nine blocks
-    assert se.cost.parameters == plain.cost.parameters + added
-    assert (plain.latency.ratio, plain.cost.macs > 2_000_000) == (1, True)
-    epochs = [epoch.seconds for outcome in study.of("se") for epoch in outcome.epochs]
-    assert se.train_seconds == pytest.approx(sum(sorted(epochs)[1:3]))  # 2 epochs x the median of 4
-    assert sorted(path.name for path in (tmp_path / "trials").iterdir()) == [
-        f"{name}-seed{seed}.json" for name in ("plain", "se", "simam") for seed in (0, 1)
-    ]
+    assert se.measured.cost.parameters == plain.measured.cost.parameters + added
+    assert plain.measured.forward.ratio == 1
+    assert plain.measured.step is not None
+    assert plain.measured.step.batch == 32
+    assert plain.measured.step.milliseconds > plain.measured.forward.milliseconds
+    files = sorted(path.name for path in (tmp_path / "trials").iterdir())
+    assert files == sorted(f"{Trial(variant, s).slug()}.json" for variant in (PLAIN, SE, SIMAM) for s in (0, 1))
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_every_network_is_measured_once_and_beside_its_own_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnzoo.lab import assessment
+
+    seen: list[list[str]] = []
+
+    def timed(models: Any, *_: Any, batch: int = 1, **__: Any) -> dict[str, Latency]:
+        seen.append(list(models))
+        return {key: Latency(1.0 + i, (1.0, 1.0), 1.0 + i, batch) for i, key in enumerate(models)}
+
+    monkeypatch.setattr(assessment, "forward", timed)
+    monkeypatch.setattr(assessment, "training_step", lambda models, shape, classes, *_, **more: timed(models, **more))
+    monkeypatch.setattr(assessment, "_TOGETHER", 2)
+    small, large = Variant(backbone="resnet20"), Variant(backbone="resnet56")
+    others = [Variant(module, "resnet20", "last") for module in ("se", "eca", "simam")]
+    trained = replace(others[0], start="trained")
+    again = replace(small, start="trained")
+    found = measure([small, *others, trained, again, large], (1, 8, 8), 10, torch.device("cpu"), 16)
+    assert list(found) == [small, *others, trained, again, large]
+    assert found[again] == found[small]
+    assert found[trained].cost.parameters == found[others[0]].cost.parameters + 1  # alpha
+    groups = [[small, *others[:2]], [small, others[2], trained], [large]]
+    assert seen[::3] == seen[1::3] == seen[2::3] == [[variant.slug() for variant in group] for group in groups]
+    assert [found[variant].forward.ratio for variant in (small, *others, large)] == [1, 2, 3, 2, 1]
+    assert found[large].step == Latency(1.0, (1.0, 1.0), 1.0, 16)
+    assert found[large].cost.parameters > 3 * found[small].cost.parameters
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_study_continues(tmp_path: Path) -> None:
     undisturbed = compare(tmp_path / "a")
     with pytest.raises(KeyboardInterrupt):
@@ -261,57 +121,235 @@ def test_an_interrupted_study_continues(tmp_path: Path) -> None:
     assert first.started_trials == ["plain0", "se0", "simam0", "plain1"]
     continued = compare(tmp_path / "b", observer=(second := Diary()))
     assert second.started_trials == ["se1", "simam1"]
+    assert (first.plans, second.plans) == ([(6, 0, 2)], [(6, 4, 2)])
     assert [scores(o) for o in continued.outcomes] == [scores(o) for o in undisturbed.outcomes]
-    assert [row.difference for row in continued.rows] == [row.difference for row in undisturbed.rows]
+    assert [row.differences for row in continued.rows] == [row.differences for row in undisturbed.rows]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_study_is_extended_but_not_changed(tmp_path: Path) -> None:
     compare(tmp_path, ["se"], seeds=1)
-    compare(tmp_path, ["eca", "se"], observer=(diary := Diary()))
-    assert diary.started_trials == ["eca0", "plain1", "eca1", "se1"]
+    study = compare(tmp_path, ["eca", "se"], at="block,last", observer=(diary := Diary()))
+    assert diary.started_trials == ["eca0", "eca0", "se0", "plain1", "eca1", "eca1", "se1", "se1"]
+    assert [(row.variant.module, row.variant.at) for row in study.rows] == [
+        *[("plain", ""), ("eca", "block"), ("eca", "last"), ("se", "block"), ("se", "last")]
+    ]
     for changed, complaint in (
-        ({"recipe": replace(QUICK, epochs=1)}, "made with epochs=2, now epochs=1"),
+        ({"recipe": replace(QUICK, epochs=4)}, "made with epochs=2, now epochs=4"),
         ({"recipe": replace(QUICK, learning_rate=0.2)}, "made with learning_rate=0.05, now learning_rate=0.2"),
-        ({"at": "layer*.*.bn1"}, r"made with at='block', now at='layer\*\.\*\.bn1'"),
         ({"limit_train": 50}, "made with train_images=64, now train_images=50"),
-        ({"backbone": "resnet18d", "at": "layer*.*.bn2"}, "made with backbone='resnet20', now backbone='resnet18d'"),
+        ({"run": Run(precision="bf16-mixed")}, "made with precision='32-true', now precision='bf16-mixed'"),
     ):
         with pytest.raises(AttnzooError, match=f"{complaint}.*another --out"):
             compare(tmp_path, ["se"], observer=(diary := Diary()), **changed)
         assert not diary.started_trials
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[: len(text) // 2],
-        lambda text: "",
-        lambda text: "[1, 2]",
-        lambda text: text.replace('"variant": "se"', '"variant": "eca"'),
-        lambda text: re.sub(r'"top1": [\d.]+', '"top1": NaN', text),
-        lambda text: json.dumps(json.loads(text) | {"settings": {"epochs": 3}}),
-    ],
-)
-def test_a_damaged_trial_is_named(tmp_path: Path, damage: Any) -> None:
-    compare(tmp_path, ["se"], seeds=1, recipe=replace(QUICK, epochs=1))
-    file = tmp_path / "trials" / "se-seed0.json"
-    file.write_text(damage(file.read_text()))
-    with pytest.raises(AttnzooError, match=r"se-seed0\.json: expected a finished trial.*delete it and run again"):
-        compare(tmp_path, ["se"], seeds=1, recipe=replace(QUICK, epochs=1), observer=(diary := Diary()))
-    assert not diary.started_trials
+@pytest.mark.usefixtures("unmeasured")
+def test_factors_are_multiplied(tmp_path: Path) -> None:
+    study = compare(tmp_path, ["se"], backbone="resnet20, resnet56", at="last,stage", seeds=1, recipe=Recipe(epochs=1))
+    assert [row.variant for row in study.rows] == [
+        variant
+        for backbone in ("resnet20", "resnet56")
+        for variant in (Variant(backbone=backbone), *(Variant("se", backbone, at) for at in ("last", "stage")))
+    ]
+    assert all(("plain" in row.differences) == (row.variant.module == "se") for row in study.rows)
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "results.json"
-    write_atomically(file, "old")
+def test_all_modules_are_tried_and_misfits_told_at_once() -> None:
+    every = registry.names(plug_in=True)
+    made = plan(["all"], ["resnet20"], ["last"], (1, 8, 8), 10, skip_unfit=True)
+    assert {variant.module for variant in (*made.parameters, *made.misfits)} == {"plain", *every}
+    assert next(iter(made.parameters)).plain
+    assert len(made.parameters) > 40
+    misfits = [variant.module for variant in made.misfits]
+    with pytest.raises(AttnzooError, match=f"{len(misfits)} of {len(misfits) + 1} variants .*--skip-unfit") as caught:
+        plan([*misfits, "se"], ["resnet20"], ["last"], (1, 8, 8), 10)
+    assert all(f"{module} at last in resnet20: " in str(caught.value) for module in misfits[:12])
 
-    def full(*_: Any) -> None:
-        raise OSError("no space left")
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(AttnzooError, match=r"results\.json: cannot be written \(no space left\)"):
-        write_atomically(file, "new")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+@pytest.mark.usefixtures("unmeasured")
+def test_misfits_are_left_out_on_request(tmp_path: Path) -> None:
+    given = {"at": "block,layerX", "seeds": 1, "recipe": Recipe(epochs=1)}
+    with pytest.raises(AttnzooError, match=r"1 of 2 variants do not fit; .*se at layerX in resnet20: .*layerX"):
+        compare(tmp_path / "out", ["se"], **given)
+    assert not (tmp_path / "out").exists()
+    study = compare(tmp_path / "out", ["se"], skip_unfit=True, **given)
+    assert [row.variant for row in study.rows] == [PLAIN, SE]
+    (note,) = study.notes
+    assert note.startswith("Left out: se at layerX in resnet20 (")
+    with pytest.raises(AttnzooError, match="nothing is left to compare"):
+        compare(tmp_path / "out", ["se"], skip_unfit=True, **{**given, "at": "layerX"})
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Trial], bool]) -> None:
+    """Let the training of some trials run out of memory."""
+    real = tasks.train
+
+    def train(trial: Trial, *given: Any, **options: Any) -> Outcome:
+        if fails(trial):
+            raise torch.OutOfMemoryError("Tried to allocate 9 GiB")
+        return real(trial, *given, **options)
+
+    monkeypatch.setattr(tasks, "train", train)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_failing_trial_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, lambda trial: trial == Trial(SE, 1) or trial.variant == SIMAM)
+    study = compare(tmp_path, ["se", "simam", "eca"], observer=(diary := Diary()))
+    assert [(row.variant, row.seeds) for row in study.rows] == [(PLAIN, (0, 1)), (SE, (0,)), (ECA, (0, 1))]
+    assert study.failed == (Trial(SIMAM, 0), Trial(SE, 1), Trial(SIMAM, 1))
+    assert diary.failures == dict.fromkeys(["simam0", "se1", "simam1"], "OutOfMemoryError: Tried to allocate 9 GiB")
+    assert study.notes[1] == (
+        "Failed, and so missing here: se at block in resnet20, seed 1 (OutOfMemoryError: Tried to allocate 9 GiB)."
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(sweep, "measure", lambda variants, *_: dict.fromkeys(variants, study.rows[0].measured))
+    again = compare(tmp_path, ["se", "simam", "eca"], observer=(diary := Diary()))
+    assert (diary.started_trials, again.failed, again.notes) == (["simam0", "se1", "simam1"], (), ())
+
+
+def test_a_lost_loss_fails_its_own_trials_only(tmp_path: Path) -> None:
+    with pytest.raises(AttnzooError, match=r"no trial could be finished. .*plain resnet20, seed 0: the training loss"):
+        compare(tmp_path, ["se"], recipe=replace(QUICK, learning_rate=1e20), observer=(diary := Diary()))
+    assert list(diary.failures) == ["plain0", "se0", "plain1", "se1"]
+    assert not list((tmp_path / "trials").iterdir())
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_damaged_checkpoint_is_told_in_the_report(tmp_path: Path) -> None:
+    """Not by a warning alone: those of Ray's workers are not heard."""
+    file = tmp_path / "checkpoints" / f"{Trial(SE, 0).slug()}.pt"
+    file.parent.mkdir()
+    file.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="the checkpoint is damaged"):
+        study = compare(tmp_path, ["se"], seeds=1)
+    (note,) = study.notes
+    assert note.startswith(f"These checkpoints were damaged, so their trials started again: {file.name}.damaged;")
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_from_trained(tmp_path: Path) -> None:
+    """At equal total epochs; a base is trained once, and again only where its network is lost and needed."""
+    given = {"from_trained": True, "recipe": replace(QUICK, epochs=3)}
+    study = compare(tmp_path, ["se"], observer=(diary := Diary()), **given)
+    scratch = ["plain0", "trained-plain0", "se0", "trained-se0"]
+    assert diary.started_trials == ["base-plain0", "base-plain1", *scratch, *[n.replace("0", "1") for n in scratch]]
+    assert [(row.variant.module, row.variant.start) for row in study.rows] == [
+        *[("plain", "scratch"), ("plain", "trained"), ("se", "scratch"), ("se", "trained")]
+    ]
+    epochs = {outcome.trial.variant.start: len(outcome.epochs) for outcome in study.outcomes}
+    assert epochs == {"base": 1, "scratch": 3, "trained": 2}
+    assert study.rows[3].differences.keys() == {"plain", "scratch"}
+    base = Trial(Variant(start="base"), 0)
+    (tmp_path / "models" / f"{base.slug()}.safetensors").unlink()
+    compare(tmp_path, ["se"], observer=(diary := Diary()), **given)
+    assert diary.started_trials == []
+    compare(tmp_path, ["se", "eca"], observer=(diary := Diary()), **given)
+    assert diary.started_trials == ["base-plain0", "eca0", "trained-eca0", "eca1", "trained-eca1"]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_failing_base_fails_what_starts_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, lambda trial: trial == Trial(Variant(start="base"), 1))
+    study = compare(tmp_path, ["se"], from_trained=True, observer=(diary := Diary()))
+    assert list(diary.failures) == ["base-plain1", "trained-plain1", "trained-se1"]
+    assert diary.failures["trained-se1"] == "plain resnet20, the base of others, seed 1, from which it starts, failed"
+    assert [row.seeds for row in study.rows] == [(0, 1), (0,), (0, 1), (0,)]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_controls_stand_beside_their_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnzoo.lab import controls
+
+    monkeypatch.setattr(controls, "_ratio", lambda wider, *_: 0.9 if wider.conv1.out_channels < 17 else 1.1)
+    told: list[str] = []
+    observer = Diary()
+    monkeypatch.setattr(observer, "matching", told.append)
+    given = {"controls": True, "seeds": 1, "recipe": Recipe(epochs=1)}
+    study = compare(tmp_path, ["se", "simam"], observer=observer, **given)
+    wider = Variant(widths=((16, 17),), matches="parameters of se")
+    assert [row.variant for row in study.rows][:4] == [PLAIN, SE, SIMAM, wider]
+    by_module = {row.variant: row.controls for row in study.rows}
+    assert by_module[SE]["parameters"] == wider
+    assert by_module[SIMAM]["parameters"] == PLAIN
+    assert by_module[SE]["latency"] == by_module[SIMAM]["latency"]
+    assert set(told) == {"se at block in resnet20", "simam at block in resnet20"}
+    assert any("than the plain one itself to simam" in note for note in study.notes)
+    monkeypatch.setattr(controls, "_ratio", lambda *_: 1.0)
+    again = compare(tmp_path, ["se", "simam"], observer=(diary := Diary()), **given)
+    assert diary.started_trials == []
+    assert [row.variant for row in again.rows] == [row.variant for row in study.rows]
+
+
+def test_networks_are_timed_as_they_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the precision and the layout of the study, for the table and for the controls."""
+    from attnzoo.lab import assessment, controls
+
+    seen: set[tuple[str, torch.dtype | None, bool]] = set()
+
+    def timed(by: str) -> Callable[..., dict[str, Latency]]:
+        def run(models: Any, *_: Any, dtype: torch.dtype | None, **__: Any) -> dict[str, Latency]:
+            weights = [model.layer1[0].conv1.weight for model in models.values()]
+            last = {weight.is_contiguous(memory_format=torch.channels_last) for weight in weights}
+            seen.update((by, dtype, one) for one in last)
+            return dict.fromkeys(models, Latency(1.0, (1.0, 1.0), 1.0))
+
+        return run
+
+    monkeypatch.setattr(controls, "forward", timed("controls"))
+    monkeypatch.setattr(assessment, "forward", timed("forward"))
+    monkeypatch.setattr(assessment, "training_step", timed("step"))
+    recipe = Recipe(epochs=1, channels_last=True)
+    compare(tmp_path, ["simam"], controls=True, seeds=1, recipe=recipe, run=Run(precision="bf16-mixed"))
+    assert seen == {(by, torch.bfloat16, True) for by in ("controls", "forward", "step")}
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_the_command_tells_of_failures_and_interruptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "se", "--out", str(tmp_path), "--seeds", "1", "--limit-train", "64", "--limit-test", "20"]
+    command += ["--epochs", "1", "--batch-size", "32", "--flip", "none"]
+    with monkeypatch.context() as within:
+        broken(within, lambda trial: trial.variant == SE)
+        assert cli.run(command) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Failed, and so missing here: se at block in resnet20, seed 0 (OutOfMemoryError" in told
+    assert (tmp_path / "results.json").exists()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as within:
+        within.setattr(tasks, "train", interrupted)
+        assert cli.run(command) == 130
+    assert "interrupted; finished trials are kept, run the same command again" in capsys.readouterr().err
+    assert cli.run(command) == 0
+
+
+def test_recipes_are_printed_as_they_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recipe", "fast"]) == 0
+    file = tmp_path / "mine.toml"
+    file.write_text(capsys.readouterr().out)
+    assert recipes.find(str(file)) == recipes.find("fast")
+    assert cli.run(["recipe", "slow"]) == 2
+
+
+def test_small_batches_train_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmeasured: None) -> None:
+    """Sixteen threads would share 4,096 pixels; and the caller's setting comes back."""
+    now = [16]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
+    monkeypatch.setattr(torch, "set_num_threads", now.append)
+    used: list[int] = []
+    observer = Diary()
+    monkeypatch.setattr(observer, "epoch", lambda *_: used.append(now[-1]))
+    given = {"names": ["se"], "seeds": 1, "observer": observer}
+    compare(tmp_path / "a", recipe=replace(QUICK, batch_size=64, epochs=1), **given)
+    compare(tmp_path / "b", recipe=replace(QUICK, batch_size=1024, epochs=1), **given)
+    assert used == [1, 1, 4, 4]
+    assert now[-1] == 16
 
 
 def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
@@ -319,14 +357,19 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
     for names, changed, complaint in (
         (["see"], {}, r"unknown module 'see'; did you mean .*se"),
         ([], {}, "give at least one"),
+        (["plain"], {}, "give at least one"),
         (["se"], {"seeds": 0}, "seeds=0"),
         (["se"], {"at": "layerX"}, "layerX"),
+        (["se"], {"at": "block,"}, r"at=\['block', ''\] holds nothing or an empty word"),
         (["se"], {"backbone": "resnet21"}, "unknown backbone 'resnet21'; did you mean .*resnet20"),
-        (["se"], {"backbone": "torchvision:resnet19"}, "did you mean torchvision:resnet1"),
-        (["se"], {"backbone": "torchvision:resnet18", "at": "layer*.*.bn2"}, "takes images of 3 channels, got 1"),
-        (["se"], {"backbone": "cifar_googlenet"}, "no sum of a branch"),
-        (["se"], {"device": "tpu9"}, "device='tpu9': not available here"),
-        (["se"], {"data": "mnist"}, "'mnist' is unknown"),
+        (["se"], {"backbone": "torchvision:resnet18"}, "takes images of 3 channels, got 1"),
+        (["dual_attention"], {}, "does not plug in"),
+        (["se"], {"data": "digit"}, "'digit' is unknown"),
+        (["se"], {"run": Run(device="abacus")}, "abacus"),
+        (["se"], {"engine": "slurm"}, "engine='slurm'"),
+        (["se"], {"workers": 2}, "are for engine='ray'"),
+        (["se"], {"from_trained": True, "recipe": Recipe(epochs=1)}, "trained_epochs=0 leaves no epochs"),
+        (["se"], {"trained_epochs": 2}, "trained_epochs=2 leaves no epochs on both sides of 2"),
         (["se"], {"out": tmp_path / "file"}, "expected a folder to write to"),
     ):
         with pytest.raises(AttnzooError, match=complaint):
@@ -336,20 +379,16 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
 
 
 def test_backbones() -> None:
-    for name, shape in (
+    for network, shape in (
         ("resnet20", (2, 1, 8, 8)),
         ("resnet18d", (2, 1, 32, 32)),
         ("timm:resnet18", (2, 1, 32, 32)),
         ("torchvision:resnet18", (2, 3, 32, 32)),
     ):
-        assert backbones.build(name, num_classes=7, in_channels=shape[1])(torch.rand(shape)).shape == (2, 7)
+        assert backbones.build(network, num_classes=7, in_channels=shape[1])(torch.rand(shape)).shape == (2, 7)
 
 
-def test_a_backbone_that_does_not_fit_is_named(data: Data) -> None:
-    with pytest.raises(AttnzooError, match="vit_tiny_patch16_224: cannot take images of 1x8x8"):
-        build(Trial("plain", 0, "vit_tiny_patch16_224", "blocks.*"), data)
-
-
-def test_the_last_epoch_counts_not_the_best() -> None:
-    outcome = Outcome("se", 0, (Epoch(1.0, 60.0, 2.0), Epoch(0.5, 50.0, 1.0)))
-    assert (outcome.top1, outcome.seconds) == (50.0, 3.0)
+def test_environment_names_what_decides() -> None:
+    told = environment.describe(torch.device("cpu"))
+    assert told.keys() == {"device", "system", "python", "torch", "attnzoo"}
+    assert told["device"].startswith("CPU ")

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -100,7 +100,7 @@ def verify(
     ] = None,
 ) -> None:
     """Run the deployment matrix: every module through every gate."""
-    from attnzoo.lab.store import write_atomically
+    from attnzoo.lab.files import write_atomically
     from attnzoo.verify import verify as run_checks
 
     for name in names or []:
@@ -121,28 +121,103 @@ def verify(
         raise typer.Exit(1)
 
 
+_INTERRUPTED: Final = 130
+_TRAINING: Final = "Training: what of the recipe is changed"
+_IMAGES: Final = "Images"
+_PLACE: Final = "Where it runs"
+
+
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Modules that plug in; the plain backbone runs beside them.")],
+    names: Annotated[list[str], typer.Argument(help="Modules that plug in, or all; plain backbones run beside them.")],
     out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
-    backbone: Annotated[str, typer.Option(help="One of our networks, a timm model, or torchvision:NAME.")] = "resnet20",
-    data: Annotated[str, typer.Option(help="digits, or parquet:DIR with the hub's image Parquet files.")] = "digits",
-    at: Annotated[str, typer.Option(help="block, stage, last, expansion, or a glob: layer*.*.bn3.")] = "block",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="Ours, timm's, or torchvision:NAME; several with commas between them.")
+    ] = "resnet20",
+    at: Annotated[
+        str, typer.Option(help="block, stage, last, expansion, or a glob: layer*.*.bn3; several with commas.")
+    ] = "block",
     seeds: Annotated[int, typer.Option(help="Trials per variant.")] = 2,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The peak of its schedule.")] = None,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the images, where the data set allows it.")] = True,
-    limit_train: Annotated[int | None, typer.Option(help="Train on so many images, balanced.")] = None,
-    limit_test: Annotated[int | None, typer.Option(help="Test on so many images, balanced.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    skip_unfit: Annotated[bool, typer.Option("--skip-unfit", help="Leave out modules that do not fit.")] = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Also plain networks widened to each module's parameters and latency.")
+    ] = False,
+    from_trained: Annotated[
+        bool, typer.Option("--from-trained", help="Also put each module into a trained plain network and go on.")
+    ] = False,
+    trained_epochs: Annotated[
+        int | None, typer.Option(help="How many of the epochs come before that; half by default.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, cifar10, cifar100, or with a folder cifar10:DIR, cifar100:DIR, parquet:DIR, folder:DIR.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = "digits",
+    limit_train: Annotated[
+        int | None, typer.Option(help="Train on so many images, balanced.", rich_help_panel=_IMAGES)
+    ] = None,
+    limit_test: Annotated[
+        int | None, typer.Option(help="Test on so many images, balanced.", rich_help_panel=_IMAGES)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize the images of folders and Parquet files.", rich_help_panel=_IMAGES)
+    ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out broken images, and say so.", rich_help_panel=_IMAGES)
+    ] = False,
+    recipe: Annotated[
+        str,
+        typer.Option(help="demo, classic, fast, or a file NAME.toml; see attnzoo recipe.", rich_help_panel=_TRAINING),
+    ] = "demo",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.", rich_help_panel=_TRAINING)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The peak of its schedule.", rich_help_panel=_TRAINING)
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On the weights.", rich_help_panel=_TRAINING)] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of the target for all classes.", rich_help_panel=_TRAINING)
+    ] = None,
+    crop: Annotated[float | None, typer.Option(help="Random shift, of the side.", rich_help_panel=_TRAINING)] = None,
+    cutout: Annotated[float | None, typer.Option(help="Blank square, of the side.", rich_help_panel=_TRAINING)] = None,
+    flip: Annotated[str | None, typer.Option(help="random, alternate or none.", rich_help_panel=_TRAINING)] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", rich_help_panel=_PLACE)] = "cpu",
+    devices: Annotated[int, typer.Option(help="So many for each trial.", rich_help_panel=_PLACE)] = 1,
+    precision: Annotated[
+        str, typer.Option(help="auto, 32-true, bf16-mixed, 16-mixed.", rich_help_panel=_PLACE)
+    ] = "auto",
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Run networks through torch.compile.", rich_help_panel=_PLACE)
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard files, too.", rich_help_panel=_PLACE)
+    ] = False,
+    engine: Annotated[str, typer.Option(help="serial, or ray for trials at once.", rich_help_panel=_PLACE)] = "serial",
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; none starts one here.", rich_help_panel=_PLACE)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at once on Ray.", rich_help_panel=_PLACE)] = None,
 ) -> None:
-    """Train a backbone with and without modules, fairly, and report the difference."""
-    from attnzoo.lab import console, report, sweep
-    from attnzoo.lab.recipe import Recipe
+    """Train backbones with and without modules, fairly, and report the differences.
 
-    chosen = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    recipe = Recipe(flip=flip, **{key: value for key, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    The exit status is 1 where a trial failed; the others are reported all the same.
+    """
+    from attnzoo.lab import console, recipes, report, sweep
+    from attnzoo.lab.train import Run
+
+    flags = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "crop": crop,
+        "cutout": cutout,
+        "flip": flip,
+    }
+    chosen = {name: value for name, value in flags.items() if value is not None}
     with console.Progress() as observer:
         study = sweep.compare(
             names,
@@ -150,33 +225,120 @@ def compare(
             backbone=backbone,
             data=data,
             at=at,
-            recipe=recipe,
+            recipe=recipes.changed(recipes.find(recipe), chosen),
             seeds=seeds,
             limit_train=limit_train,
             limit_test=limit_test,
-            device=device,
+            image_size=image_size,
+            skip_broken=skip_broken,
+            skip_unfit=skip_unfit,
+            controls=controls,
+            from_trained=from_trained,
+            trained_epochs=trained_epochs,
+            run=Run(device, devices, precision, compile_, tensorboard),
+            engine=engine,
+            address=address,
+            workers=workers,
             observer=observer,
         )
     console.show(study, report.write(study, out))
+    if study.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="demo, classic or fast.")],
+) -> None:
+    """Print a recipe as TOML: save it, change it, and give the file to compare --recipe."""
+    from attnzoo.lab import recipes
+
+    sys.stdout.write(recipes.text(recipes.recipe(name)))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that compare wrote, any number.")],
+    out: Annotated[Path, typer.Option(help="The folder for leaderboard.html, .json, .csv, .md and .tex.")],
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out folders without readable results, and say so.")
+    ] = False,
+) -> None:
+    """Merge studies into one leaderboard: HTML, JSON, CSV, Markdown, LaTeX."""
+    from attnzoo.lab import console
+    from attnzoo.lab.report import leaderboard
+
+    console.show_leaderboard(leaderboard(folders, out, skip_broken=skip_broken))
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    checkpoint: Annotated[Path, typer.Option(help="A study's models/*.safetensors, or the folder of a study.")],
+    out: Annotated[Path, typer.Option(help="The figure: .png, .svg or .pdf.")] = Path("explain.png"),
+    module: Annotated[str | None, typer.Option(help="Which module, of a folder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed, of a folder.")] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(help="x,y in pixels of the images: draw what this place attends to; may be repeated."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Class that Grad-CAM explains; else the predicted one.")] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option(help="Submodules that end a stage, as globs; else the last features of each resolution."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every module, not only the last of each stage.")] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Each head of an affinity, not their mean.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Also maps of the parts of modules with a whole one.")] = False,
+    cam: Annotated[bool, typer.Option(help="Draw Grad-CAM and Grad-CAM++.")] = True,
+    cam_stages: Annotated[
+        bool, typer.Option("--cam-stages", help="Grad-CAM at every stage, not the last only.")
+    ] = False,
+) -> None:
+    """Draw what the attention modules of a trained network see in images, and Grad-CAM with and without them."""
+    from attnzoo.lab.explain.files import draw
+    from attnzoo.lab.explain.pictures import parse_point
+
+    drawn = draw(
+        checkpoint,
+        images,
+        out=out,
+        module=module,
+        seed=seed,
+        points=[parse_point(text) for text in point or []],
+        target=target,
+        stages=stages or "stage",
+        every=every,
+        heads=heads,
+        parts=parts,
+        cam=cam,
+        cam_stages=cam_stages,
+    )
+    Console(highlight=False).print(f"figure: {drawn.out}", soft_wrap=True, markup=False)
+    for reason in drawn.left_out:
+        _complain(f"left out: {reason}")
+    if drawn.left_out:
+        raise typer.Exit(1)
 
 
 def run(argv: list[str] | None = None) -> int:
     """Parse and run; give the exit status.
 
-    0 is success, 1 a matrix with failures, 2 bad input (one line on stderr), 130 an interruption.
+    0 is success, 1 a check or a trial that failed, 2 bad input (one line on stderr), 130 an interruption.
     """
     try:
-        status = typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False)
+        status = typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; finished trials are kept, run the same command again to continue")
-        return 130
+        status = _INTERRUPTED
     except AttnzooError as error:
         _complain(str(error))
         return 2
     except typer.TyperException as error:
         _complain(error.format_message() or "no command given; see attnzoo --help")
         return 2
-    return status or 0
+    if status == _INTERRUPTED:  # typer itself turns Ctrl-C into that status
+        _complain("interrupted; finished trials are kept, run the same command again to continue")
+    return status
 
 
 def _complain(message: str) -> None:

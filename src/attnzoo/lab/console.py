@@ -11,15 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from attnzoo.lab import words
+from attnzoo.lab.columns import Column, columns
+from attnzoo.lab.observer import Observer
+from attnzoo.lab.report import Leaderboard
 from attnzoo.lab.study import Row, Study
-from attnzoo.lab.sweep import Observer
-from attnzoo.lab.train import PLAIN, Epoch, Outcome, Trial
+from attnzoo.lab.trial import Epoch, Outcome, Trial
 
 _WIDTH: Final = 100
+_GAP: Final = 2
+_STYLES: Final = {"better": "bold blue", "worse": "bold yellow", "no evidence": ""}
 
 
 class Progress(Observer):
-    """Shows two bars, the study and the current trial; without a terminal only a line per finished trial.
+    """Shows a bar for the study and one for each trial that runs; without a terminal a line per finished trial.
 
     Args:
         console: where to print; None is standard output.
@@ -40,8 +44,8 @@ class Progress(Observer):
             disable=not self.console.is_terminal,
         )
         self.study = self.bars.add_task("study", total=None, state="preparing")
-        self.current = self.bars.add_task("", total=None, visible=False, state="")
-        self.trials, self.done, self.epochs = 0, 0, 0
+        self.running: dict[Trial, progress.TaskID] = {}
+        self.trials, self.done, self.failures, self.epochs = 0, 0, 0, 0
 
     def __enter__(self) -> "Progress":
         self.bars.start()
@@ -56,60 +60,115 @@ class Progress(Observer):
         self.trials, self.done, self.epochs = len(trials), finished, epochs
         if finished:
             self._say(f"{words.plural(finished, 'trial')} of {len(trials)} found finished")
-        self.bars.update(self.study, total=len(trials) * epochs, completed=finished * epochs)
+        self.bars.update(self.study, total=len(trials) * epochs)
         self._count()
 
     def started(self, trial: Trial) -> None:
-        self.bars.reset(self.current, description=str(trial), total=self.epochs, visible=True, state="")
+        self._stop(trial)
+        self.running[trial] = self.bars.add_task(str(trial), total=self.epochs, state="")
+        self._count()
 
     def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
         state = f"epoch {number}/{self.epochs}  loss {epoch.train_loss:.3f}  top-1 {epoch.top1:.2f}%"
-        self.bars.update(self.current, description=str(trial), completed=number, state=state)
-        self.bars.advance(self.study)
+        if trial in self.running:  # a message from another process may come late
+            self.bars.update(self.running[trial], completed=number, state=state)
+        self._count()
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
+        self._stop(trial)
         self.done += 1
         self._say(
-            f"{self.done:>{len(str(self.trials))}}/{self.trials}  {trial.variant:<18} seed {trial.seed}  "
-            f"top-1 {outcome.top1:6.2f}%  loss {outcome.epochs[-1].train_loss:.4f}  "
-            f"trained in {words.duration(outcome.seconds)}"
+            f"{self.done:>{len(str(self.trials))}}/{self.trials}  top-1 {outcome.top1:6.2f}%  "
+            f"loss {outcome.epochs[-1].train_loss:.4f}  trained in {words.duration(outcome.seconds)}  {trial}"
         )
         self._count()
 
+    def failed(self, trial: Trial, reason: str) -> None:
+        self._stop(trial)
+        self.failures += 1
+        self._say(f"failed: {trial}: {reason}")
+        self._count()
+
+    def matching(self, variant: str) -> None:
+        self.bars.update(self.study, state=f"widening the plain network to equal {variant}")
+
     def measuring(self) -> None:
-        self.bars.update(self.current, visible=False)
         self.bars.update(self.study, state="measuring cost and latency")
 
+    def _stop(self, trial: Trial) -> None:
+        if trial in self.running:
+            self.bars.remove_task(self.running.pop(trial))
+
     def _count(self) -> None:
-        self.bars.update(self.study, state=f"{self.done}/{self.trials} trials")
+        over = self.done + self.failures
+        begun = sum(task.completed for task in self.bars.tasks if task.id in self.running.values())
+        failed = f", {self.failures} failed" if self.failures else ""
+        state = f"{self.done}/{self.trials} trials{failed}"
+        self.bars.update(self.study, state=state, completed=over * self.epochs + begun)
 
     def _say(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)
 
 
-def table(study: Study) -> Table:
-    """The summary, one row a variant, at most 100 columns wide; no number is cut where a terminal is narrower."""
-    title = f"{study.settings['backbone']} on {study.settings['data']}, {words.plural(study.seeds, 'seed')}"
+def table(study: Study, name: str, width: int) -> tuple[Table, list[Column], list[Column]]:
+    """The summary, one row a variant; no number is cut.
+
+    Args:
+        study: the comparison.
+        name: of it, for the title.
+        width: columns of the terminal; what does not fit is left out, the least important first.
+
+    Returns:
+        The table, the columns in it, and those left out.
+    """
+    every = columns(study.rows)
+    shown = _fitting(study.rows, every, width)
     result = Table(
-        title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0)
+        title=Text(f"{name}, {words.seeds(study)}"),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="bold",
+        padding=(0, _GAP, 0, 0),
     )
-    rows = [_cells(row) for row in study.rows]
-    for i, heading in enumerate(("variant", "top-1 %", "to plain", "parameters", "MACs", "latency ms", "training")):
-        width = max(len(heading), *(len(row[i]) for row in rows))
-        result.add_column(heading, justify="right" if i else "left", no_wrap=True, min_width=width)
-    for row, cells in zip(study.rows, rows, strict=True):
-        result.add_row(*cells, style="dim" if row.variant == PLAIN else "")
-    return result
+    result.add_column("variant", no_wrap=True, min_width=_label_width(study.rows))
+    for column in shown:
+        result.add_column(column.heading, justify="right", no_wrap=True, min_width=_width(study.rows, column))
+    for row in study.rows:
+        result.add_row(Text(row.label), *(_cell(row, column) for column in shown), style="dim" * row.variant.plain)
+    return result, shown, [column for column in every if column not in shown]
 
 
 def show(study: Study, files: Sequence[Path], console: Console | None = None) -> None:
-    """Print the table, how to read it, and where the files are."""
+    """Print the table, what the tests say, how far to trust it, and where the files are."""
     console = console or _standard_output()
-    console.print(table(study), crop=False)
+    _show(study, words.title(study), console)
+    _list_files(files, console)
+
+
+def show_leaderboard(found: Leaderboard, console: Console | None = None) -> None:
+    """Print the same of every study in it, and what was left out."""
+    console = console or _standard_output()
+    for name, study in found.studies.items():
+        _show(study, name, console)
+    for note in found.notes:
+        console.print(Text(note), soft_wrap=True)
+    _list_files(found.files, console)
+
+
+def _show(study: Study, name: str, console: Console) -> None:
+    summary, shown, left_out = table(study, name, console.width)
+    console.print(summary, crop=False)
     console.print()
-    for line in [_key(study), *words.caveats(study)]:
+    for line in words.findings(study):
+        console.print(Text(line), width=min(console.width, _WIDTH))
+    console.print()
+    for line in [_key(study, shown, left_out), *words.caveats(study)]:
         console.print(Text(line, style="dim"), width=min(console.width, _WIDTH))
     console.print()
+
+
+def _list_files(files: Sequence[Path], console: Console) -> None:
     for file in files:
         console.print(Text(f"wrote {file}"), soft_wrap=True)
 
@@ -120,25 +179,41 @@ def _standard_output() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
-def _cells(row: Row) -> list[Text]:
-    difference = Text("baseline")
-    if row.difference is not None:
-        sign = "green" if row.difference.mean > 0 else "red"
-        difference = Text(f"{row.difference:+.2f}", style=sign if row.difference.excludes_zero else "")
-    return [
-        Text(row.variant),
-        Text(f"{row.top1:.2f}"),
-        difference,
-        Text(f"{row.cost.parameters:,}"),
-        Text(words.count(row.cost.macs)),
-        Text(f"{row.latency.milliseconds:.2f} (×{row.latency.ratio:.2f})"),
-        Text(words.duration(row.train_seconds)),
-    ]
+def _fitting(rows: Sequence[Row], every: list[Column], width: int) -> list[Column]:
+    """The most important columns that fit beside the label; always those of rank 1."""
+    room = width - _label_width(rows) - _GAP
+    shown = []
+    for column in sorted(every, key=lambda column: column.rank):
+        room -= _width(rows, column) + _GAP
+        if column.rank > 1 and room < 0:
+            break
+        shown.append(column)
+    return [column for column in every if column in shown]
 
 
-def _key(study: Study) -> str:
-    return (
-        "to plain: points of top-1, paired by seed. latency: a forward pass at batch 1 (on a CPU in one thread), "
-        "median, and its ratio to plain. training: one trial, its epochs times the median epoch. Measured on "
-        f"{study.environment['device']}."
-    )
+def _label_width(rows: Sequence[Row]) -> int:
+    return max(len("variant"), *(len(row.label) for row in rows))
+
+
+def _width(rows: Sequence[Row], column: Column) -> int:
+    return max(len(column.heading), *(len(column.text(row)) for row in rows))
+
+
+def _cell(row: Row, column: Column) -> Text:
+    if not column.kind or column.kind not in row.differences:
+        return Text(column.text(row))
+    return Text(column.text(row), style=_STYLES[row.differences[column.kind].verdict])
+
+
+def _key(study: Study, shown: list[Column], left_out: list[Column]) -> str:
+    """How to read the table, and what it has no room for."""
+    parts = ["± is a 95% interval over seeds."]
+    if any(column.kind for column in shown):
+        parts += ["Differences are points of top-1, paired by seed: ↑ better, ↓ worse, unmarked no evidence."]
+    if any(column.heading.endswith(" ms") for column in shown):
+        parts += ["Times are medians, × their ratio to plain: latency of a forward pass at batch 1 (on a CPU in one"]
+        parts += ["thread), step of a training step at the recipe's batch."]
+    parts += [f"Measured on {study.environment.get('device', study.settings['device'])}."]
+    if left_out:
+        parts += [f"The files have besides: {', '.join(column.heading for column in left_out)}."]
+    return " ".join(parts)

@@ -1,15 +1,19 @@
-"""Finished trials on disk: one JSON file each, `trials/VARIANT-seedK.json`, whole or absent."""
+"""Finished trials on disk: one JSON file each, `trials/SLUG.json`, whole or absent; one writer a folder."""
 
 import json
 import math
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from attnzoo.errors import AttnzooError
-from attnzoo.lab.train import Epoch, Outcome, Trial
+from attnzoo.lab.files import DAMAGED, sweep_drafts, write_atomically
+from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant, variant_from
 
 
 @dataclass(frozen=True)
@@ -22,74 +26,135 @@ class Record:
 
 
 class Store:
-    """The trials of one folder, all made with the same settings.
+    """The trials of one folder, all made with the same settings. No other process writes there meanwhile.
+
+        with Store(out, settings) as store:
+            store.add(outcome, environment)
 
     Args:
         out: the folder of the study; made if it is missing.
         settings: flat, of JSON's own types.
 
     Raises:
-        AttnzooError: the folder cannot be made, a file in it is damaged, or was made with other settings.
+        AttnzooError: the folder cannot be made, another process holds it, a file in it is damaged, or was made
+            with other settings.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        self.folder = out / "trials"
+        self.out = out
+        self._lock = FileLock(out / ".lock")
+        self._holder = out / ".holder"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (out / "trials").mkdir(parents=True, exist_ok=True)
+            self._hold()
         except OSError as error:
             raise AttnzooError(f"{out}: expected a folder to write to ({error}); choose another out.") from error
-        self.records = {file.stem: _read(file) for file in sorted(self.folder.glob("*.json"))}
-        for name, record in self.records.items():
-            _same_settings(self.folder / f"{name}.json", record.settings, settings)
+        try:
+            write_atomically(self._holder, f"process {os.getpid()} on {platform.node()}")
+            sweep_drafts(out)
+            self.records = {record.outcome.trial: record for record in _all(out)}
+            for trial, record in self.records.items():
+                _same_settings(_file(out, trial), record.settings, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes write to the folder; the death of this one does so, too."""
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()
 
     def find(self, trial: Trial) -> Record | None:
         """The finished trial, or None."""
-        return self.records.get(_stem(trial.variant, trial.seed))
+        return self.records.get(trial)
 
     def add(self, outcome: Outcome, environment: Mapping[str, str]) -> Record:
-        """Write a finished trial; a crash in the middle leaves no half file."""
+        """Write a finished trial, then drop its checkpoint; a crash in the middle leaves no half file.
+
+        Raises:
+            AttnzooError: the file cannot be written.
+        """
         record = Record(outcome, self.settings, environment)
-        name = _stem(outcome.variant, outcome.seed)
-        write_atomically(self.folder / f"{name}.json", json.dumps(asdict(record), indent=1, allow_nan=False))
-        self.records[name] = record
+        write_atomically(_file(self.out, outcome.trial), json.dumps(asdict(record), indent=1, allow_nan=False))
+        (self.out / "checkpoints" / f"{outcome.trial.slug()}.pt").unlink(missing_ok=True)
+        self.records[outcome.trial] = record
         return record
 
+    def _hold(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            holder = self._holder.read_text(encoding="utf-8") if self._holder.exists() else "another process"
+            raise AttnzooError(
+                f"{self.out}: {holder} is writing to this folder; wait until it ends, or choose another --out."
+            ) from error
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by a file that holds `text`, or leave it as it was.
+
+def read_all(folder: Path) -> tuple[Mapping[str, Any], list[Record]]:
+    """The settings and the finished trials of a study's folder, in the order of their files' names.
 
     Raises:
-        AttnzooError: the file cannot be written.
+        AttnzooError: there is no finished trial, one is damaged, or two were made with different settings.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise AttnzooError(f"{path}: cannot be written ({error}); free the disk or choose another out.") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    records = _all(folder)
+    if not records:
+        raise AttnzooError(f"{folder}: expected a study, found no trials/*.json; give the --out of attnzoo compare.")
+    settings = records[0].settings
+    for record in records:
+        _same_settings(_file(folder, record.outcome.trial), record.settings, settings)
+    return settings, records
 
 
-def _stem(variant: str, seed: int) -> str:
-    return f"{variant}-seed{seed}"
+def epochs_of(variant: Variant, settings: Mapping[str, Any]) -> int:
+    """How many epochs a variant trains: all of the recipe's, or its part where a trained network comes first."""
+    before = int(settings.get("trained_epochs") or 0)
+    return {"scratch": int(settings["epochs"]), "base": before, "trained": int(settings["epochs"]) - before}[
+        variant.start
+    ]
+
+
+def _file(out: Path, trial: Trial) -> Path:
+    return out / "trials" / f"{trial.slug()}.json"
+
+
+def _all(out: Path) -> list[Record]:
+    return [_read(file) for file in sorted((out / "trials").glob("*.json"))]
 
 
 def _read(file: Path) -> Record:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        epochs = tuple(Epoch(**{name: float(value) for name, value in e.items()}) for e in raw["outcome"]["epochs"])
-        outcome = Outcome(raw["outcome"]["variant"], raw["outcome"]["seed"], epochs)
-        record = Record(outcome, dict(raw["settings"]), dict(raw["environment"]))
-        numbers = [value for epoch in epochs for value in asdict(epoch).values()]
-        whole = len(epochs) == record.settings["epochs"] and all(map(math.isfinite, numbers))
-        if whole and file.stem == _stem(outcome.variant, outcome.seed):
-            return record
-        reason = "it does not hold what its name and settings say"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise AttnzooError(f"{file}: expected a finished trial, but it is damaged ({reason}); delete it and run again.")
+        outcome = _outcome(raw["outcome"])
+        record = Record(outcome, dict(raw["settings"]), {str(k): str(v) for k, v in raw["environment"].items()})
+        if len(outcome.epochs) != epochs_of(outcome.trial.variant, record.settings):
+            raise ValueError(f"{len(outcome.epochs)} epochs are not what its settings say")
+        if file.stem != outcome.trial.slug():
+            raise ValueError(f"its name does not say {outcome.trial}")
+        return record
+    except DAMAGED as error:
+        raise AttnzooError(
+            f"{file}: expected a finished trial, but it is damaged ({type(error).__name__}: {error}); "
+            "delete it and run again."
+        ) from error
+
+
+def _outcome(raw: Mapping[str, Any]) -> Outcome:
+    trial = Trial(variant_from(raw["trial"]["variant"]), int(raw["trial"]["seed"]))
+    epochs = tuple(Epoch(**epoch) for epoch in raw["epochs"])
+    for epoch in epochs:
+        needed = (epoch.train_loss, epoch.top1, epoch.seconds)
+        numbers = [*needed, *(value for value in (epoch.top5, epoch.joules) if value is not None)]
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+            raise ValueError(f"{numbers} are no figures of an epoch")
+    return Outcome(trial, epochs)
 
 
 def _same_settings(file: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -1,36 +1,65 @@
 """What a comparison found: its trials, and one row of a table per variant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from attnzoo.lab.cost import Cost
-from attnzoo.lab.latency import Latency
-from attnzoo.lab.stats import Interval, interval, paired_difference
-from attnzoo.lab.train import PLAIN, Epoch, Outcome
+from attnzoo.lab.measure.latency import Latency
+from attnzoo.lab.stats import Difference, Interval, correct, difference, interval
+from attnzoo.lab.trial import PLAIN, Epoch, Outcome, Trial, Variant
+
+KINDS: Final = (PLAIN, "parameters", "latency", "scratch")  # what a variant may be compared with, see Row.differences
+CONTROLS: Final = ("parameters", "latency")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a variant's network costs, on the device of the study; ratios are to the plain network of its backbone.
+
+    Attributes:
+        cost: for one image.
+        forward: of one image.
+        batch: of a forward pass of a training batch; None where it was not measured.
+        step: of a training step; None where it was not measured.
+    """
+
+    cost: Cost
+    forward: Latency
+    batch: Latency | None = None
+    step: Latency | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant over all seeds.
+    """One variant over all its seeds.
 
     Attributes:
-        variant: the module's name, or `plain`.
+        variant: what was trained.
+        label: its name in this study, which says only what varies in it.
+        seeds: those that were trained to the end.
         top1: after the last epoch, in percent.
-        difference: of top1 to plain, in points, paired by seed; None for plain itself.
-        cost: of the network for one image.
-        latency: of one forward pass at batch 1, its ratio to plain.
-        train_seconds: training time of a trial, testing excluded: its epochs times the median epoch of all seeds,
-            which neither a cold start nor a busy moment moves.
+        top5: the same; None where it was not measured.
+        differences: of top1, in points, paired by seed, to PLAIN (the plain network of the same backbone and start),
+            "parameters" and "latency" (its controls), "scratch" (the same trained from scratch); those there are.
+        measured: what the network costs.
+        controls: the plain networks widened to equal it in "parameters" or "latency"; may be the plain network itself.
+        train_seconds: training time of a trial with all it starts from, testing excluded: its epochs times the median
+            epoch of all seeds, which neither a cold start nor a busy moment moves.
+        joules: that the device drew in an epoch, median; None where it does not say.
     """
 
-    variant: str
+    variant: Variant
+    label: str
+    seeds: tuple[int, ...]
     top1: Interval
-    difference: Interval | None
-    cost: Cost
-    latency: Latency
+    top5: Interval | None
+    differences: Mapping[str, Difference]
+    measured: Measured
+    controls: Mapping[str, Variant]
     train_seconds: float
+    joules: float | None
 
 
 @dataclass(frozen=True)
@@ -41,9 +70,11 @@ class Study:
         settings: everything that decides the numbers, as recorded with each trial.
         environment: what the latencies were measured on; `made_on` of a trial says where it was trained.
         date: when it was finished, ISO 8601 in UTC.
-        outcomes: the trials, by variant in the order of rows, then by seed.
+        outcomes: the trials, by variant, then by seed; with those that others start from.
         made_on: the environment of each outcome, in the same order.
-        rows: plain first.
+        rows: one a variant, but for those that others start from.
+        notes: what a reader must know besides, a sentence each: what was left out and why.
+        failed: trials that could not be finished; `notes` tell why.
     """
 
     settings: Mapping[str, Any]
@@ -52,36 +83,136 @@ class Study:
     outcomes: tuple[Outcome, ...]
     made_on: tuple[Mapping[str, str], ...]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    failed: tuple[Trial, ...] = ()
 
     @property
     def seeds(self) -> int:
-        """How many seeds every variant was trained with."""
-        return len(self.outcomes) // len(self.rows)
+        """The most seeds that a variant was trained with."""
+        return max(len(row.seeds) for row in self.rows)
 
-    def of(self, variant: str) -> tuple[Outcome, ...]:
-        """The trials of one variant, by seed."""
-        return tuple(outcome for outcome in self.outcomes if outcome.variant == variant)
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Each once, in the order of rows."""
+        return tuple(dict.fromkeys(row.variant.backbone for row in self.rows))
+
+    def of(self, variant: Variant | None) -> tuple[Outcome, ...]:
+        """The trials of one variant, by seed; none of None."""
+        return tuple(outcome for outcome in self.outcomes if outcome.trial.variant == variant)
+
+    def differences(self, kind: str) -> list[Difference]:
+        """All differences of a kind, see Row, in the order of rows."""
+        return [row.differences[kind] for row in self.rows if kind in row.differences]
 
 
 def summarise(
-    outcomes: Sequence[Outcome], costs: Mapping[str, Cost], latencies: Mapping[str, Latency]
+    outcomes: Sequence[Outcome],
+    measured: Mapping[Variant, Measured],
+    controls: Mapping[Variant, Mapping[str, Variant]] | None = None,
 ) -> tuple[Row, ...]:
-    """One row per variant, in the order of `costs`; every variant has the same seeds, one of them is plain."""
-    top1 = {
-        variant: {outcome.seed: outcome.top1 for outcome in outcomes if outcome.variant == variant} for variant in costs
-    }
+    """One row per variant that has trials, in the order of `measured`; what others start from ("base") has none.
+
+    Args:
+        outcomes: finished trials; a difference pairs the seeds that both sides have.
+        measured: of every variant that is to be a row.
+        controls: of a module's variant, its controls by what they equal, see Row.
+    """
+    trained: dict[Variant, dict[int, Outcome]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.trial.seed):
+        trained.setdefault(outcome.trial.variant, {})[outcome.trial.seed] = outcome
+    variants = [variant for variant in measured if variant in trained and variant.start != "base"]
+    names, controls = labels(variants), controls or {}
+    found = _differences(variants, trained, controls)
     return tuple(
         Row(
             variant=variant,
-            top1=interval(list(top1[variant].values())),
-            difference=None if variant == PLAIN else paired_difference(top1[variant], top1[PLAIN]),
-            cost=cost,
-            latency=latencies[variant],
-            train_seconds=_train_seconds([o.epochs for o in outcomes if o.variant == variant]),
+            label=names[variant],
+            seeds=tuple(trained[variant]),
+            top1=interval([outcome.top1 for outcome in trained[variant].values()]),
+            top5=_top5(list(trained[variant].values())),
+            differences=found[variant],
+            measured=measured[variant],
+            controls=controls.get(variant, {}),
+            train_seconds=sum(_train_seconds(list(trained[stage].values())) for stage in _stages(variant, trained)),
+            joules=_joules(list(trained[variant].values())),
         )
-        for variant, cost in costs.items()
+        for variant in variants
     )
 
 
-def _train_seconds(runs: Sequence[Sequence[Epoch]]) -> float:
-    return len(runs[0]) * median(epoch.seconds for epochs in runs for epoch in epochs)
+def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
+    """Short names, each its own, that say only what varies: 'se', 'resnet56: se @ stage (from trained)'."""
+    backbones = {variant.backbone for variant in variants}
+    places = {variant.at for variant in variants if variant.at}
+    starts = {variant.start for variant in variants}
+    names: dict[Variant, str] = {}
+    for variant in variants:
+        name = f"wider ({variant.matches})" if variant.matches else variant.module
+        name = f"{variant.backbone}: {name}" if len(backbones) > 1 else name
+        name += f" @ {variant.at}" if variant.at and len(places) > 1 else ""
+        name += " (from trained)" if variant.start == "trained" and len(starts) > 1 else ""
+        if name in names.values():
+            name += " " + ", ".join(f"{narrow}→{wide}" for narrow, wide in variant.widths)
+        names[variant] = name
+    return names
+
+
+def opposite(variant: Variant, kind: str, controls: Mapping[str, Variant]) -> Variant | None:
+    """What a variant with these controls is compared with, or None for a kind that does not concern it."""
+    if kind == PLAIN:
+        return None if variant.plain else Variant(backbone=variant.backbone, start=variant.start)
+    if kind == "scratch":
+        return replace(variant, start="scratch") if variant.start == "trained" else None
+    return controls.get(kind)
+
+
+def base(variant: Variant) -> Variant:
+    """The plain network whose trained weights a variant may start from."""
+    return Variant(backbone=variant.backbone, start="base")
+
+
+def _differences(
+    variants: Sequence[Variant],
+    trained: Mapping[Variant, Mapping[int, Outcome]],
+    controls: Mapping[Variant, Mapping[str, Variant]],
+) -> dict[Variant, dict[str, Difference]]:
+    """By variant and kind, Holm-corrected over all differences of a kind."""
+    found: dict[Variant, dict[str, Difference]] = {variant: {} for variant in variants}
+    for kind in KINDS:
+        family = {}
+        for variant in variants:
+            other = opposite(variant, kind, controls.get(variant, {}))
+            one = difference(_top1(trained[variant]), _top1(trained.get(other, {}))) if other else None
+            if one is not None:
+                family[variant] = one
+        for variant, one in zip(family, correct(list(family.values())), strict=True):
+            found[variant][kind] = one
+    return found
+
+
+def _stages(variant: Variant, trained: Mapping[Variant, Any]) -> list[Variant]:
+    """What the variant starts from, where that was trained, and the variant."""
+    return [base(variant), variant] if variant.start == "trained" and base(variant) in trained else [variant]
+
+
+def _top1(outcomes: Mapping[int, Outcome]) -> dict[int, float]:
+    return {seed: outcome.top1 for seed, outcome in outcomes.items()}
+
+
+def _top5(outcomes: Sequence[Outcome]) -> Interval | None:
+    values = [outcome.top5 for outcome in outcomes if outcome.top5 is not None]
+    return interval(values) if len(values) == len(outcomes) else None
+
+
+def _epochs(outcomes: Sequence[Outcome]) -> list[Epoch]:
+    return [epoch for outcome in outcomes for epoch in outcome.epochs]
+
+
+def _train_seconds(outcomes: Sequence[Outcome]) -> float:
+    return len(outcomes[0].epochs) * median(epoch.seconds for epoch in _epochs(outcomes))
+
+
+def _joules(outcomes: Sequence[Outcome]) -> float | None:
+    values = [epoch.joules for epoch in _epochs(outcomes)]
+    known = [value for value in values if value is not None]
+    return median(known) if len(known) == len(values) else None

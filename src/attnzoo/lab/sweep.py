@@ -1,42 +1,29 @@
-"""Compare modules on one backbone and one data set, fairly: same seeds, same recipe, plain beside them."""
+"""Compare modules on backbones and a data set, fairly: same seeds, same recipe, plain networks beside them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from attnzoo import checks, registry
+from attnzoo import checks
 from attnzoo.errors import AttnzooError
-from attnzoo.lab import environment, latency
-from attnzoo.lab.cost import cost
+from attnzoo.lab import engines, environment
+from attnzoo.lab.assessment import dtype_of, measure
+from attnzoo.lab.checkpoint import SET_ASIDE
+from attnzoo.lab.controls import Control, Controls, Site, notes
 from attnzoo.lab.data import Data, load
+from attnzoo.lab.engines import Engine, Failed, Shared, Task
+from attnzoo.lab.observer import Observer as Observer
+from attnzoo.lab.planning import Plan, plan
 from attnzoo.lab.recipe import Recipe
-from attnzoo.lab.store import Store
-from attnzoo.lab.study import Study, summarise
-from attnzoo.lab.train import PLAIN, Epoch, Outcome, Trial, build, train
-
-
-class Observer:
-    """Told how a comparison goes; does nothing by itself."""
-
-    def planned(self, trials: Sequence[Trial], finished: int, epochs: int) -> None:
-        """The trials of the study, how many of them were found finished, and the epochs of each."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial begins."""
-
-    def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
-        """An epoch, counted from 1, is over."""
-
-    def finished(self, trial: Trial, outcome: Outcome) -> None:
-        """A trial is over and saved."""
-
-    def measuring(self) -> None:
-        """All trials are there; cost and latency follow."""
+from attnzoo.lab.store import Store, epochs_of
+from attnzoo.lab.study import Study, base, summarise
+from attnzoo.lab.train import Run
+from attnzoo.lab.trial import Trial, Variant
 
 
 def compare(
@@ -50,66 +37,176 @@ def compare(
     seeds: int = 2,
     limit_train: int | None = None,
     limit_test: int | None = None,
-    device: str = "cpu",
+    image_size: int | None = None,
+    skip_broken: bool = False,
+    skip_unfit: bool = False,
+    controls: bool = False,
+    from_trained: bool = False,
+    trained_epochs: int | None = None,
+    run: Run | None = None,
+    engine: str = "serial",
+    address: str | None = None,
+    workers: int | None = None,
     observer: Observer | None = None,
 ) -> Study:
-    """Train the plain backbone and one variant per module, with every seed, and measure what each costs.
+    """Train plain backbones and every module in them, with every seed, and measure what each costs.
 
     A finished trial is saved at once under `out`; with the same settings it is not trained again, so that
-    an interrupted study continues, and one with more names or seeds extends it. Small images take fewer CPU
-    threads than torch offers, which makes them faster on a busy machine and equal on machines of any size.
+    an interrupted study continues, and one with more names, places, backbones or seeds extends it. A trial that
+    fails, by a loss that is no number for instance, is told to the observer and in `Study.failed`; the others go on.
+    Small images take fewer CPU threads than torch offers, which makes them faster on a busy machine and equal on
+    machines of any size.
 
     Args:
-        names: modules that plug in.
+        names: modules that plug in; "all" of them.
         out: the folder of the study.
-        backbone: a network as in `attnzoo.lab.backbones`.
+        backbone: networks as in `attnzoo.lab.backbones`, with commas between them.
         data: images as in `attnzoo.lab.data.load`.
-        at: where, by meaning or as a glob, see `attnzoo.insert`.
+        at: where, by meaning or as globs, see `attnzoo.insert`, with commas between them: each is compared.
         recipe: how to train; None is `Recipe()`.
         seeds: how many, counted from 0.
-        limit_train, limit_test: use so many images of a split.
-        device: where to train and to measure.
+        limit_train, limit_test, image_size, skip_broken: see `attnzoo.lab.data.load`.
+        skip_unfit: leave out modules that do not fit somewhere, and say so, instead of refusing.
+        controls: also train the plain backbone widened to the parameters of each module's network, and to its
+            latency.
+        from_trained: also put each module into a plain network that was trained for `trained_epochs`, as the identity,
+            and train it for the rest of the epochs.
+        trained_epochs: None is half of the recipe's.
+        run: where and how a trial is computed; None is `Run()`, a CPU.
+        engine: `serial`, or `ray` for trials at once.
+        address, workers: of Ray, see `attnzoo.lab.engines.choose`.
         observer: told of the progress.
 
     Raises:
-        AttnzooError: wrong arguments, data or earlier trials, before anything is trained; a loss that is
-            no number.
+        AttnzooError: wrong arguments, data or earlier trials, before anything is trained; no trial could be finished.
     """
     checks.positive("compare", seeds=seeds)
-    recipe, observer, place = recipe or Recipe(), observer or Observer(), environment.device(device)
-    variants = _variants(names)
-    images = load(data, limit_train=limit_train, limit_test=limit_test)
-    trials = [Trial(variant, seed, backbone, at) for variant in variants for seed in range(seeds)]
+    recipe, observer, out = recipe or Recipe(), observer or Observer(), Path(out)
+    run = (run or Run()).chosen(recipe)
+    place = environment.device(run.device)
+    before = _trained_epochs(recipe, trained_epochs, from_trained)
+    images = load(data, limit_train=limit_train, limit_test=limit_test, image_size=image_size, skip_broken=skip_broken)
+    batch = min(recipe.batch_size, len(images.train.labels))
+    timed = 1 if place.type == "cpu" else batch  # images of a pass for controls: one leaves a GPU idle
     with environment.threads(_worthwhile_threads(images, recipe)):
-        models = {trial.variant: build(trial, images) for trial in trials if trial.seed == 0}
-        store = Store(Path(out), _settings(images, recipe, backbone, at, place.type))
-        _train_missing(trials, images.to(place), recipe, place, store, observer)
-        observer.measuring()
-        costs = {variant: cost(model, images.shape) for variant, model in models.items()}
-        latencies = latency.measure(models, images.shape, place)
-        records = [record for trial in trials if (record := store.find(trial)) is not None]
-        outcomes = tuple(record.outcome for record in records)
-        return Study(
-            settings=store.settings,
-            environment=environment.describe(place),
-            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            outcomes=outcomes,
-            made_on=tuple(record.environment for record in records),
-            rows=summarise(outcomes, costs, latencies),
+        planned = plan(
+            names, backbone.split(","), at.split(","), images.shape, images.classes, from_trained, skip_unfit
         )
+        shared = Shared(images, run, out, torch.get_num_threads())
+        runner = engines.choose(engine, shared, address, workers)
+        with Store(out, _settings(images, recipe, run, before)) as store:
+            beside: list[Control] = []
+            if controls:
+                dtype = dtype_of(run.precision)
+                site = Site(images.shape, images.classes, place, timed, dtype, recipe.channels_last)
+                known = Controls(out / "controls.json", site, store.settings)
+                beside = known.of(planned.parameters, lambda variant: observer.matching(str(variant)))
+            rows = list(dict.fromkeys([*planned.rows, *(control.variant for control in beside)]))
+            trials = [Trial(variant, seed) for variant in [*planned.bases, *rows] for seed in range(seeds)]
+            failed = _train_missing(trials, recipe, runner, store, observer)
+            observer.measuring()
+            records = [record for trial in trials if (record := store.find(trial)) is not None]
+            finished = {record.outcome.trial.variant for record in records}
+            if not finished.intersection(rows):
+                raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
+            rows = [variant for variant in rows if variant in finished]
+            measured = measure(rows, images.shape, images.classes, place, batch, run.precision, recipe.channels_last)
+            outcomes = tuple(record.outcome for record in records)
+            return Study(
+                settings=store.settings,
+                environment=environment.describe(place),
+                date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                outcomes=outcomes,
+                made_on=tuple(record.environment for record in records),
+                rows=summarise(outcomes, measured, _by_module(beside)),
+                notes=(*_notes(planned, images, failed, out), *notes(beside, timed)),
+                failed=tuple(one.trial for one in failed),
+            )
 
 
 def _train_missing(
-    trials: Sequence[Trial], images: Data, recipe: Recipe, place: torch.device, store: Store, observer: Observer
-) -> None:
-    """Train what the store lacks, seed by seed, so that an interrupted study has whole pairs."""
-    missing = sorted((trial for trial in trials if store.find(trial) is None), key=lambda trial: trial.seed)
-    observer.planned(trials, len(trials) - len(missing), recipe.epochs)
-    for trial in missing:
-        observer.started(trial)
-        outcome = train(trial, images, recipe, place, partial(observer.epoch, trial))
-        store.add(outcome, environment.describe(place))
-        observer.finished(trial, outcome)
+    trials: Sequence[Trial],
+    recipe: Recipe,
+    runner: AbstractContextManager[Engine],
+    store: Store,
+    observer: Observer,
+) -> list[Failed]:
+    """Train what the store lacks, seed by seed, so that an interrupted study has whole pairs; first what others need.
+
+    Returns:
+        The trials that failed, and those whose start did.
+    """
+    missing = [trial for trial in trials if store.find(trial) is None]
+    needed = {_base(trial) for trial in missing if trial.variant.start == "trained"}
+    again = [trial for trial in needed - set(missing) if not _model(store.out, trial).exists()]
+    bases = [trial for trial in trials if trial in needed and (trial in missing or trial in again)]
+    others = [trial for trial in missing if trial not in bases]
+    observer.planned(trials, len(trials) - len(bases) - len(others), recipe.epochs)
+    failed: dict[Trial, Failed] = {}
+    if bases or others:
+        with runner as engine:
+            for group in (bases, others):
+                tasks = []
+                for trial in sorted(group, key=lambda trial: trial.seed):
+                    if trial.variant.start == "trained" and _base(trial) in failed:
+                        failed[trial] = Failed(trial, f"{_base(trial)}, from which it starts, failed")
+                        observer.failed(trial, failed[trial].reason)
+                    else:
+                        tasks.append(_task(trial, recipe, store))
+                for told in engine.run(tasks, observer):
+                    if isinstance(told, Failed):
+                        failed[told.trial] = told
+                        observer.failed(told.trial, told.reason)
+                    else:
+                        store.add(told.outcome, told.environment)
+                        observer.finished(told.outcome.trial, told.outcome)
+    return list(failed.values())
+
+
+def _task(trial: Trial, recipe: Recipe, store: Store) -> Task:
+    """The trial with its share of the epochs, and the model file that it starts from."""
+    start = _model(store.out, _base(trial)).resolve() if trial.variant.start == "trained" else None
+    return Task(trial, replace(recipe, epochs=epochs_of(trial.variant, store.settings)), start)
+
+
+def _base(trial: Trial) -> Trial:
+    return Trial(base(trial.variant), trial.seed)
+
+
+def _model(out: Path, trial: Trial) -> Path:
+    return out / "models" / f"{trial.slug()}.safetensors"
+
+
+def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
+    """How many of the epochs come before a module is put into a trained network."""
+    epochs = recipe.epochs // 2 if wanted is None else wanted
+    if (used or wanted is not None) and not 0 < epochs < recipe.epochs:
+        raise AttnzooError(
+            f"compare: trained_epochs={epochs} leaves no epochs on both sides of {recipe.epochs} in all; "
+            "choose more epochs, or fewer before."
+        )
+    return epochs
+
+
+def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]:
+    found: dict[Variant, dict[str, Variant]] = {}
+    for control in controls:
+        found.setdefault(control.module, {})[control.kind] = control.variant
+    return found
+
+
+def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
+    """What was left out or done again, and why."""
+    found = [f"Failed, and so missing here: {one.trial} ({one.reason})." for one in failed]
+    found += [f"Left out: {variant} ({reason})." for variant, reason in planned.misfits.items()]
+    if images.skipped:
+        found.append(f"{images.skipped} broken images were left out.")
+    damaged = ", ".join(sorted(file.name for file in out.glob(f"checkpoints/*{SET_ASIDE}")))
+    if damaged:
+        found.append(
+            f"These checkpoints were damaged, so their trials started again: {damaged}; delete them when you like."
+        )
+    return found
 
 
 def _worthwhile_threads(images: Data, recipe: Recipe) -> int:
@@ -118,27 +215,19 @@ def _worthwhile_threads(images: Data, recipe: Recipe) -> int:
     return min(torch.get_num_threads(), max(1, pixels // 16_384))
 
 
-def _variants(names: Sequence[str]) -> list[str]:
-    """Plain and the modules, each once, or AttnzooError where a name is unknown."""
-    modules = [name for name in dict.fromkeys(names) if name != PLAIN]
-    for name in modules:
-        registry.card(name)
-    if not modules:
-        raise AttnzooError("compare: names is empty; give at least one of attnzoo.names(plug_in=True).")
-    return [PLAIN, *modules]
-
-
-def _settings(images: Data, recipe: Recipe, backbone: str, site: str, device: str) -> dict[str, Any]:
+def _settings(images: Data, recipe: Recipe, run: Run, before: int) -> dict[str, Any]:
     """All that decides a trial's numbers besides variant and seed, flat."""
     return {
-        "backbone": backbone,
-        "at": site,
         "data": images.name,
         "shape": list(images.shape),
         "classes": images.classes,
         "train_images": len(images.train.labels),
         "test_images": len(images.test.labels),
         "pixels": images.fingerprint(),
-        "device": device,
+        "device": torch.device(run.device).type,
+        "devices": run.devices,
+        "precision": run.precision,
+        "compile": run.compile,
         **asdict(recipe),
+        "trained_epochs": before,
     }

@@ -1,194 +1,232 @@
-"""One trial: one variant of a backbone, one seed, trained from scratch and tested after every epoch."""
+"""One trial: one variant of a backbone, one seed, trained and tested after every epoch, on Lightning Fabric."""
 
-import copy
+import logging
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+import multiprocessing
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from attnzoo import checks
 from attnzoo.errors import AttnzooError
-from attnzoo.lab import augment, backbones
-from attnzoo.lab.data import Data, Split
+from attnzoo.lab import environment, trained
+from attnzoo.lab.batches import Scale, scale_of
+from attnzoo.lab.building import build, seeded
+from attnzoo.lab.checkpoint import Checkpoint
+from attnzoo.lab.data import Data
+from attnzoo.lab.fabric import fabric_for
+from attnzoo.lab.loop import Loop
 from attnzoo.lab.recipe import Recipe
-from attnzoo.surgery import insert
+from attnzoo.lab.tensorboard import Board
+from attnzoo.lab.trial import Epoch, Outcome, Trial
 
-PLAIN: Final = "plain"
-_TEST_BATCH: Final = 500
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
+    from lightning_fabric import Fabric
 
-@dataclass(frozen=True)
-class Trial:
-    """What is trained: `variant` is a module's name, inserted after the submodules `at`, or PLAIN."""
-
-    variant: str
-    seed: int
-    backbone: str
-    at: str
-
-    def __str__(self) -> str:
-        return f"{self.variant}, seed {self.seed}"
+PRECISIONS: Final = ("auto", "32-true", "bf16-mixed", "16-mixed")
+OnEpoch = Callable[[int, Epoch], None]
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Mean training loss, top-1 on the test split in percent, and seconds of training (testing excluded)."""
+class Run:
+    """Where and how a trial is computed.
 
-    train_loss: float
-    top1: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished trial. The last epoch counts, not the best."""
-
-    variant: str
-    seed: int
-    epochs: tuple[Epoch, ...]
-
-    @property
-    def top1(self) -> float:
-        """Top-1 after the last epoch, in percent."""
-        return self.epochs[-1].top1
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, testing excluded."""
-        return sum(epoch.seconds for epoch in self.epochs)
-
-
-def build(trial: Trial, data: Data) -> nn.Module:
-    """The trial's network on the CPU. All variants of one seed start from the same backbone weights.
+    Attributes:
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; with several devices the first of them.
+        devices: how many; each takes its share of every batch and has its own batch statistics.
+        precision: Fabric's `32-true`, `bf16-mixed` or `16-mixed`; `auto` is bf16-mixed on a GPU if the recipe
+            wants half, 16-mixed where that has no bfloat16; else 32-true.
+        compile: run the network through `torch.compile`.
+        tensorboard: write `tensorboard/` in the study's folder.
 
     Raises:
-        AttnzooError: the backbone or module is unknown, they do not fit, or they do not take such images.
+        AttnzooError: a precision that is unknown or that the device lacks, or devices below 1.
     """
-    example = torch.zeros(2, *data.shape)
-    with _seeded(trial.seed, "cpu"):
-        model = backbones.build(trial.backbone, data.classes, data.shape[0])
-        if trial.variant == PLAIN:
-            _check_logits(model, trial.backbone, example, data.classes)
-        else:
-            insert(model, trial.variant, at=trial.at, identity=False, example_input=example)
-    return model
+
+    device: str = "cpu"
+    devices: int = 1
+    precision: str = "auto"
+    compile: bool = False
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        checks.positive("run", devices=self.devices)
+        checks.choice("run", PRECISIONS, precision=self.precision)
+        holds = self.precision != "16-mixed" or self.device.startswith("cuda")
+        checks.only_with("run", holds, "precision='16-mixed'", "device='cuda'; use bf16-mixed or 32-true")
+
+    def chosen(self, recipe: Recipe) -> "Run":
+        """The same with the precision that `auto` stands for under a recipe."""
+        if self.precision != "auto":
+            return self
+        if not recipe.half or not self.device.startswith("cuda"):
+            return replace(self, precision="32-true")
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return replace(self, precision="bf16-mixed" if bf16 else "16-mixed")
 
 
 def train(
     trial: Trial,
     data: Data,
     recipe: Recipe,
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[int, Epoch], None] | None = None,
+    *,
+    run: Run = Run(),
+    folder: Path | None = None,
+    base: Path | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Outcome:
-    """Train and test one trial; on a CPU the same trial gives the same numbers, bit for bit.
+    """Train and test one trial; on a CPU the same trial gives the same numbers, bit for bit, interrupted or not.
 
-    Backbone weights, batch order and augmentation depend on the seed alone, so that variants of one seed
-    are compared in pairs.
+    Backbone weights, batch order and augmentation depend on the seed alone, so that variants of one seed are
+    compared in pairs. With several devices, batches are dealt out among processes of their own: guard what a
+    script runs by `if __name__ == "__main__"`.
 
     Args:
         trial: what to train.
         data: the images; kept on the device as uint8.
         recipe: how to train.
-        device: where.
-        on_epoch: called after each epoch with its number, from 1, and its figures.
+        run: where.
+        folder: of the study: every epoch is kept in `checkpoints/`, from where an interrupted trial continues
+            (`Store.add` drops that file), and the trained network comes into `models/`. None keeps nothing.
+        base: of a trial that starts "trained", the model file that it starts from.
+        on_epoch: called after each epoch with its number, from 1, and its figures; not for epochs of the checkpoint.
 
     Raises:
-        AttnzooError: as `build`, or the loss is no longer a finite number.
+        AttnzooError: as `build`; a device that is not there; a loss or logits that are no finite numbers; a checkpoint
+            of something else; a file that cannot be written; a process of several that died.
     """
-    data = data.to(device)
-    draws = torch.Generator().manual_seed(trial.seed)
-    mean, std = _statistics(data.train.images)
-    model = build(trial, data).to(device)
-    optimizer = recipe.optimizer(model)
-    steps = max(1, len(data.train.labels) // recipe.batch_size)
-    schedule = recipe.schedule(optimizer, steps * recipe.epochs)
-    epochs = []
-    with _seeded(trial.seed, device):
-        for number in range(1, recipe.epochs + 1):
-            start = time.perf_counter()
-            model.train()
-            losses = []
-            for images, labels in _batches(data, recipe, draws):
-                logits = model((images - mean) / std)
-                loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
-            train_loss = torch.stack(losses).mean().item()
-            seconds = time.perf_counter() - start
-            if not math.isfinite(train_loss):
+    run = run.chosen(recipe)
+    device = environment.device(run.device)
+    if recipe.batch_size % run.devices:
+        raise AttnzooError(f"devices={run.devices} do not share batch_size={recipe.batch_size} evenly; change one.")
+    if run.tensorboard and folder is None:
+        raise AttnzooError("run: tensorboard=True needs a folder to write to.")
+    fabric = fabric_for(device, run.devices, run.precision)
+    job = _Job(trial, data, recipe, run, folder, base)
+    if run.devices == 1:
+        return job.train(fabric, on_epoch)
+    return _on_several(fabric, replace(job, data=data.to("cpu")), on_epoch)
+
+
+@dataclass(frozen=True)
+class _Job:
+    trial: Trial
+    data: Data
+    recipe: Recipe
+    run: Run
+    folder: Path | None
+    base: Path | None
+
+    def train(self, fabric: "Fabric", on_epoch: OnEpoch | None) -> Outcome:
+        """Train on the devices that Fabric has launched; only the first writes and tells."""
+        scale = scale_of(self.data.train.images)
+        writes = fabric.is_global_zero
+        board = Board(self.folder, self.trial) if self.folder and self.run.tensorboard and writes else None
+        with seeded(self.trial.seed, fabric.device), torch.backends.cudnn.flags(benchmark=True):
+            model = self._model()
+            loop = Loop(fabric, model, self.data, self.recipe, scale, self.trial.seed, self.run.compile)
+            checkpoint, epochs = self._continued(fabric, loop)
+            for number in range(len(epochs) + 1, self.recipe.epochs + 1):
+                epochs.append(self._finite(loop.epoch(number), number))
+                if checkpoint and writes:
+                    checkpoint.save({**loop.state(), "epochs": [asdict(epoch) for epoch in epochs]})
+                if board:
+                    board.write(number, epochs[-1])
+                if on_epoch and writes:
+                    on_epoch(number, epochs[-1])
+            if self.folder and writes:
+                file = self.folder / "models" / f"{self.trial.slug()}.safetensors"
+                trained.save_trained(file, loop.tested, self.trial, self._about(scale))
+        return Outcome(self.trial, tuple(epochs))
+
+    def work(self, fabric: "Fabric", writer: "Connection[Any, Any]", threads: int) -> list[dict[str, Any]]:
+        """What each process of several does; gives the epochs as Fabric can hand them over."""
+        torch.set_num_threads(threads)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        outcome = self.train(fabric, lambda number, epoch: writer.send((number, epoch)))
+        return [asdict(epoch) for epoch in outcome.epochs]
+
+    def _model(self) -> nn.Module:
+        model = build(self.trial, self.data.shape, self.data.classes)
+        if self.trial.variant.start == "trained":
+            trained.start_from(model, self.trial, self.data.shape, self.data.classes, self.base)
+        return model
+
+    def _continued(self, fabric: "Fabric", loop: Loop) -> tuple[Checkpoint | None, list[Epoch]]:
+        """The trial's checkpoint and the epochs that the loop now has behind it."""
+        if self.folder is None:
+            return None, []
+        checkpoint = Checkpoint(self.folder / "checkpoints" / f"{self.trial.slug()}.pt", self._made())
+        state = checkpoint.load() if fabric.is_global_zero else None
+        if fabric.world_size > 1:
+            fabric.barrier()  # a damaged file is out of the way
+            state = state if fabric.is_global_zero else checkpoint.load()
+        if state is None:
+            return checkpoint, []
+        loop.load(state)
+        return checkpoint, [Epoch(**epoch) for epoch in state["epochs"]]
+
+    def _made(self) -> dict[str, Any]:
+        """All that decides the trial's numbers."""
+        return {
+            "trial": str(self.trial),
+            "variant": self.trial.variant.slug(),
+            "base": None if self.base is None else trained.digest_of(self.base),
+            "data": self.data.name,
+            "pixels": self.data.fingerprint(),
+            "device": torch.device(self.run.device).type,
+            "devices": self.run.devices,
+            "precision": self.run.precision,
+            "compile": self.run.compile,
+            **asdict(self.recipe),
+        }
+
+    def _about(self, scale: Scale) -> trained.About:
+        mean, std = (tuple(value.flatten().tolist()) for value in (scale.mean, scale.std))
+        data = self.data
+        return trained.About(data.name, data.shape, data.classes, data.class_names, mean, std)
+
+    def _finite(self, epoch: Epoch, number: int) -> Epoch:
+        for name, value in (("the training loss", epoch.train_loss), ("the test accuracy", epoch.top1)):
+            if not math.isfinite(value):
                 raise AttnzooError(
-                    f"trial {trial}: the training loss became {train_loss} in epoch {number}; "
-                    f"use a learning rate below {recipe.learning_rate}."
+                    f"trial {self.trial}: {name} became {value} in epoch {number}; "
+                    f"use a learning rate below {self.recipe.learning_rate}."
                 )
-            epochs.append(Epoch(train_loss, _top1(model, data.test, mean, std), seconds))
-            if on_epoch is not None:
-                on_epoch(number, epochs[-1])
-    return Outcome(trial.variant, trial.seed, tuple(epochs))
+        return epoch
 
 
-@contextmanager
-def _seeded(seed: int, device: str | torch.device) -> Iterator[None]:
-    """Torch's own generators seeded within, as they were after."""
-    with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _batches(data: Data, recipe: Recipe, draws: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of augmented float images and labels, in whole batches unless there is less than one."""
-    images, labels = data.train.images, data.train.labels
-    padding = round(recipe.crop * min(data.shape[1:]))
-    order = torch.randperm(len(labels), generator=draws).to(labels.device)
-    size = min(recipe.batch_size, len(labels))
-    for start in range(0, len(labels) - size + 1, size):
-        rows = order[start : start + size]
-        batch = images[rows]
-        if padding:
-            batch = augment.shift(batch, padding, draws)
-        if recipe.flip and data.mirror:
-            batch = augment.mirror(batch, draws)
-        yield batch.float(), labels[rows]
-
-
-def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, as (C, 1, 1); the latter at least 1 of 255 levels."""
-    levels = torch.arange(256, dtype=torch.float64)
-    counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)])
-    share = counts.double().cpu() / images[:, 0].numel()  # (C, 256)
-    mean = share @ levels
-    std = (share @ levels.square() - mean.square()).clamp(min=1).sqrt()
-    mean, std = (value.float().to(images.device)[:, None, None] for value in (mean, std))
-    return mean, std
-
-
-@torch.no_grad()
-def _top1(model: nn.Module, split: Split, mean: Tensor, std: Tensor) -> float:
-    """Share of the images whose largest logit is their label, in percent."""
-    model.eval()
-    right = 0
-    for images, labels in zip(split.images.split(_TEST_BATCH), split.labels.split(_TEST_BATCH), strict=True):
-        logits = model((images.float() - mean) / std)
-        right += int((logits.argmax(dim=1) == labels).sum())
-    return 100 * right / len(split.labels)
-
-
-def _check_logits(model: nn.Module, name: str, example: Tensor, classes: int) -> None:
-    """Raise AttnzooError unless the network, a copy of it in training mode, takes the example and gives its logits."""
-    size = "x".join(map(str, example.shape[1:]))
+def _on_several(fabric: "Fabric", job: _Job, on_epoch: OnEpoch | None) -> Outcome:
+    """Launch a process a device; what the first of them tells comes through a pipe."""
+    reader, writer = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    listener = threading.Thread(target=_listen, args=(reader, on_epoch), daemon=True)
+    listener.start()
+    threads = max(1, torch.get_num_threads() // job.run.devices)
     try:
-        with torch.no_grad():
-            logits = copy.deepcopy(model).train()(example)
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-        raise AttnzooError(f"{name}: cannot take images of {size} ({error}); use another backbone.") from error
-    if not isinstance(logits, Tensor) or logits.shape != (len(example), classes):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise AttnzooError(f"{name}: expected logits ({len(example)}, {classes}), got {got}; use a classifier.")
+        epochs = fabric.launch(job.work, writer, threads)  # type: ignore[arg-type]
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        _, ours, told = str(error).strip().rpartition(f"{AttnzooError.__module__}.{AttnzooError.__name__}: ")
+        told = told if ours else f"trial {job.trial}: a training process died ({told.splitlines()[-1]}); run again."
+        raise AttnzooError(told) from error
+    finally:
+        writer.close()
+        listener.join()
+    return Outcome(job.trial, tuple(Epoch(**epoch) for epoch in epochs))
+
+
+def _listen(reader: "Connection[Any, Any]", on_epoch: OnEpoch | None) -> None:
+    """Pass on numbers and epochs until the last process has closed the pipe."""
+    with suppress(EOFError, OSError):
+        while True:
+            told = reader.recv()
+            if on_epoch:
+                on_epoch(*told)

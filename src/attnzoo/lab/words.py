@@ -1,7 +1,20 @@
 """A study in words: numbers with their units, and how far to trust them."""
 
+from collections.abc import Sequence
+from typing import Any, Final
+
 from attnzoo.lab.stats import quantile, sampling_error
-from attnzoo.lab.study import Study
+from attnzoo.lab.study import KINDS, Row, Study
+from attnzoo.lab.trial import PLAIN
+
+OPPONENTS: Final = {
+    PLAIN: "plain",
+    "parameters": "plain widened to the same parameters",
+    "latency": "plain widened to the same latency",
+    "scratch": "the same trained from scratch",
+}
+_FEW: Final = 8  # names a sentence holds
+_IMAGES: Final = ("data", "shape", "classes", "train_images", "test_images", "pixels")
 
 
 def count(number: float) -> str:
@@ -9,7 +22,7 @@ def count(number: float) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= 0.9995 * size:
             return f"{number / size:#.3g}".rstrip(".") + f" {unit}"
-    return f"{number:g}"
+    return f"{number:.3g}"
 
 
 def duration(seconds: float) -> str:
@@ -23,6 +36,22 @@ def duration(seconds: float) -> str:
 def plural(number: int, word: str) -> str:
     """'1 seed', '2 seeds'."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def title(study: Study) -> str:
+    """'resnet20 on digits'."""
+    return f"{', '.join(study.backbones)} on {study.settings['data']}"
+
+
+def runs(study: Study) -> str:
+    """How much was trained."""
+    return f"{plural(len(study.rows), 'variant')}, {seeds(study)}, {plural(len(study.outcomes), 'training')}"
+
+
+def seeds(study: Study) -> str:
+    """'5 seeds', or '3 to 5 seeds' where some variants have fewer."""
+    least = min(len(row.seeds) for row in study.rows)
+    return plural(study.seeds, "seed") if least == study.seeds else f"{least} to {study.seeds} seeds"
 
 
 def images(study: Study) -> str:
@@ -39,24 +68,89 @@ def recipe(study: Study) -> str:
     """The training in one line."""
     s = study.settings
     return (
-        f"{plural(s['epochs'], 'epoch')}, batches of {s['batch_size']}, SGD with Nesterov momentum {s['momentum']:g}, "
-        f"peak learning rate {s['learning_rate']:g}, weight decay {s['weight_decay']:g}; the last epoch counts"
+        f"{plural(s['epochs'], 'epoch')}, batches of {s['batch_size']}, peak learning rate {s['learning_rate']:g}; "
+        "the last epoch counts"
     )
+
+
+def all_settings(study: Study) -> str:
+    """Every setting but those of the images, 'epochs=15, batch_size=64'."""
+    return settings({name: value for name, value in study.settings.items() if name not in _IMAGES})
+
+
+def settings(some: dict[str, Any]) -> str:
+    """'epochs=15, device=cpu'."""
+    return ", ".join(f"{name}={value}" for name, value in some.items())
+
+
+def findings(study: Study) -> list[str]:
+    """What the tests say, a sentence for each thing that variants were compared with."""
+    sentences = []
+    for kind in KINDS:
+        rows = [row for row in study.rows if kind in row.differences]
+        if not rows:
+            continue
+        claims: dict[str, list[Row]] = {"better": [], "worse": [], "no evidence": []}
+        for row in rows:
+            claims[row.differences[kind].verdict].append(row)
+        said = [f"{_names(found)} {verdict}" for verdict, found in claims.items() if found and verdict != "no evidence"]
+        if claims["no evidence"]:
+            said.append(f"no evidence for {_names(claims['no evidence'])}")
+        family = f", {plural(len(rows), 'test')} corrected by Holm" if len(rows) > 1 else ""
+        sentences.append(f"Against {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{family}).")
+    return sentences
 
 
 def caveats(study: Study) -> list[str]:
     """What a reader must know before believing a difference, one sentence or two each."""
-    top1, tested = study.rows[0].top1.mean, study.settings["test_images"]
+    top1, tested = max(row.top1.mean for row in study.rows), study.settings["test_images"]
     images = (
         f"The choice of test images comes on top: {tested:,} of them pin a top-1 of {top1:.1f}% down to "
         f"± {sampling_error(top1, tested):.1f} points only."
     )
+    sentences = [*_of_data(study), *study.notes]
     if study.seeds == 1:
         alone = "One seed says nothing about its own spread: there are no intervals, and any difference may be chance."
-        return [alone, images]
-    stretch = f", which stretches the standard error {quantile(study.seeds):.1f} times" if study.seeds < 5 else ""
+        return [alone, images, *sentences]
     return [
-        f"Intervals are 95% of Student's t over {plural(study.seeds, 'seed')}{stretch}. A difference whose interval "
-        "includes 0 is no evidence that a module helps or harms; by chance alone one in 20 excludes it.",
+        f"Intervals are 95% of Student's t over {seeds(study)}{_stretch(study)}: they hold the luck of a seed and "
+        f"nothing else. {_bar(study)}",
         f"{images} ± 0.00 means no more than that few values coincided.",
+        *sentences,
     ]
+
+
+def _stretch(study: Study) -> str:
+    least = min(count for row in study.rows if (count := len(row.seeds)) > 1)
+    return f", which stretches the standard error {quantile(least):.1f} times" if least < 5 else ""
+
+
+def _bar(study: Study) -> str:
+    """How far a difference must be from 0 to be called one."""
+    family = study.differences(PLAIN)
+    pairs = max((one.seeds for one in family), default=0)
+    if pairs < 2:
+        return ""
+    bar = quantile(pairs, len(family))
+    among = f"among {len(family)} compared (Holm's correction) " if len(family) > 1 else ""
+    hardly = " With so few seeds hardly any difference can pass." if bar > 10 else ""
+    return (
+        "'Better' and 'worse' stand only where a paired t-test's corrected p is below 0.05; everything else is no "
+        f"evidence that a module helps or harms. The clearest difference {among}must exceed {bar:.1f} standard "
+        f"errors.{hardly}"
+    )
+
+
+def _of_data(study: Study) -> list[str]:
+    if "jpeg" not in study.settings["data"].lower():
+        return []
+    return [
+        f"{study.settings['data']}: these images went through lossy JPEG compression; figures measured on them are "
+        "not those of the original data set."
+    ]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    if len(rows) > _FEW:
+        return plural(len(rows), "variant")
+    return ", ".join(row.label for row in rows)

@@ -22,18 +22,17 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.stride = stride
-        self.new_channels = channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn1(self.conv1(x)).relu()
         y = self.bn2(self.conv2(y))
-        return (y + self.shortcut(x)).relu()
+        return (y + self.shortcut(x, y.shape[1])).relu()
 
-    def shortcut(self, x: Tensor) -> Tensor:
+    def shortcut(self, x: Tensor, channels: int) -> Tensor:
         """Every stride-th place, the new channels zero, half of them on each side."""
-        before = self.new_channels // 2
+        new = channels - x.shape[1]
         x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
+        return F.pad(x, (0, 0, 0, 0, new // 2, new - new // 2))
 
 
 class CifarResNet(Network):

@@ -63,7 +63,7 @@ def _centre(group: list[int], values: Sequence[float]) -> float:
 
 def _write(axes: Axes, point: Point, offset: tuple[int, int], **options: Any) -> Any:
     side = "left" if offset[0] > 0 else "right" if offset[0] < 0 else "center"
-    return axes.annotate(
+    written = axes.annotate(
         point.name,
         (point.x, point.y),
         offset,
@@ -74,6 +74,8 @@ def _write(axes: Axes, point: Point, offset: tuple[int, int], **options: Any) ->
         weight="bold",
         **options,
     )
+    written.set_in_layout(False)  # the axes keep their size
+    return written
 
 
 def _marks(axes: Axes, point: Point) -> list[Bbox]:

@@ -1,0 +1,75 @@
+"""Files that are whole or absent: written beside their place, flushed to the disk, then put there in one go."""
+
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError
+
+from attnzoo.errors import AttnzooError
+
+DRAFT: Final = ".draft"
+DAMAGED: Final = (  # what reading a file that may hold anything raises
+    OSError,
+    SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by a file that holds `content`, or leave it as it was.
+
+    Raises:
+        AttnzooError: the file cannot be written.
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    put(path, lambda draft: draft.write_bytes(raw))
+
+
+def put(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace `path` by what `write` makes at the path that it is given, or leave it as it was.
+
+    Raises:
+        AttnzooError: the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}{DRAFT}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(draft)
+        with draft.open("r+b") as file:  # Windows flushes only what may be written
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        _flush_folder(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise AttnzooError(
+            f"{path}: cannot be written ({error}); free the disk or choose another out, then run again. "
+            "What was finished before is kept."
+        ) from error
+    finally:
+        with suppress(OSError):  # what cannot be written can be impossible to remove, too
+            draft.unlink(missing_ok=True)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove what a killed process had half written in a folder and those directly below it."""
+    for pattern in (f".*{DRAFT}", f"*/.*{DRAFT}"):
+        for draft in folder.glob(pattern):
+            draft.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last through a power failure, where folders can be opened."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
