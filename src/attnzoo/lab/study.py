@@ -166,6 +166,14 @@ def opposite(variant: Variant, kind: str, controls: Mapping[str, Variant]) -> Va
     return controls.get(kind)
 
 
+def family(variant: Variant) -> tuple[str, bool]:
+    """What a variant is corrected with: modules from scratch, modules in trained networks, and widened networks.
+
+    Each of them is a question of its own: a control added to a study takes no module's finding away.
+    """
+    return variant.start, bool(variant.widths)
+
+
 def base(variant: Variant) -> Variant:
     """The plain network whose trained weights a variant may start from."""
     return Variant(backbone=variant.backbone, start="base")
@@ -176,17 +184,18 @@ def _differences(
     trained: Mapping[Variant, Mapping[int, Outcome]],
     controls: Mapping[Variant, Mapping[str, Variant]],
 ) -> dict[Variant, dict[str, Difference]]:
-    """By variant and kind, Holm-corrected over all differences of a kind."""
+    """By variant and kind, Holm-corrected over the differences of a kind in each family."""
     found: dict[Variant, dict[str, Difference]] = {variant: {} for variant in variants}
     for kind in KINDS:
-        family = {}
+        families: dict[tuple[str, bool], dict[Variant, Difference]] = {}
         for variant in variants:
             other = opposite(variant, kind, controls.get(variant, {}))
             one = difference(_top1(trained[variant]), _top1(trained.get(other, {}))) if other else None
             if one is not None:
-                family[variant] = one
-        for variant, one in zip(family, correct(list(family.values())), strict=True):
-            found[variant][kind] = one
+                families.setdefault(family(variant), {})[variant] = one
+        for members in families.values():
+            for variant, one in zip(members, correct(list(members.values())), strict=True):
+                found[variant][kind] = one
     return found
 
 

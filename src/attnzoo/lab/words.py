@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from attnzoo.lab.stats import quantile, sampling_error
-from attnzoo.lab.study import KINDS, Row, Study
+from attnzoo.lab.study import KINDS, Row, Study, family
 from attnzoo.lab.trial import PLAIN
 
 OPPONENTS: Final = {
@@ -84,21 +84,26 @@ def settings(some: dict[str, Any]) -> str:
 
 
 def findings(study: Study) -> list[str]:
-    """What the tests say, a sentence for each thing that variants were compared with."""
+    """What the tests say, a sentence for each thing that variants of a family were compared with."""
     sentences = []
     for kind in KINDS:
-        rows = [row for row in study.rows if kind in row.differences]
-        if not rows:
-            continue
-        claims: dict[str, list[Row]] = {"better": [], "worse": [], "no evidence": []}
-        for row in rows:
-            claims[row.differences[kind].verdict].append(row)
-        said = [f"{_names(found)} {verdict}" for verdict, found in claims.items() if found and verdict != "no evidence"]
-        if claims["no evidence"]:
-            said.append(f"no evidence for {_names(claims['no evidence'])}")
-        family = f", {plural(len(rows), 'test')} corrected by Holm" if len(rows) > 1 else ""
-        sentences.append(f"Against {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{family}).")
+        families: dict[tuple[str, bool], list[Row]] = {}
+        for row in study.rows:
+            if kind in row.differences:
+                families.setdefault(family(row.variant), []).append(row)
+        sentences += [_finding(kind, rows) for rows in families.values()]
     return sentences
+
+
+def _finding(kind: str, rows: Sequence[Row]) -> str:
+    claims: dict[str, list[Row]] = {"better": [], "worse": [], "no evidence": []}
+    for row in rows:
+        claims[row.differences[kind].verdict].append(row)
+    said = [f"{_names(found)} {verdict}" for verdict, found in claims.items() if found and verdict != "no evidence"]
+    if claims["no evidence"]:
+        said.append(f"no evidence for {_names(claims['no evidence'])}")
+    tests = f", {plural(len(rows), 'test')} corrected by Holm" if len(rows) > 1 else ""
+    return f"Against {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{tests})."
 
 
 def caveats(study: Study) -> list[str]:
@@ -127,12 +132,13 @@ def _stretch(study: Study) -> str:
 
 def _bar(study: Study) -> str:
     """How far a difference must be from 0 to be called one."""
-    family = study.differences(PLAIN)
-    pairs = max((one.seeds for one in family), default=0)
+    modules = [one for row in study.rows if not row.variant.widths and (one := row.differences.get(PLAIN))]
+    pairs = max((one.seeds for one in modules), default=0)
     if pairs < 2:
         return ""
-    bar = quantile(pairs, len(family))
-    among = f"among {len(family)} compared (Holm's correction) " if len(family) > 1 else ""
+    compared = max(one.family for one in modules)
+    bar = quantile(pairs, compared)
+    among = f"among {compared} compared (Holm's correction) " if compared > 1 else ""
     hardly = " With so few seeds hardly any difference can pass." if bar > 10 else ""
     return (
         "'Better' and 'worse' stand only where a paired t-test's corrected p is below 0.05; everything else is no "
