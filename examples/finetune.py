@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import attnzoo
-from attnzoo.lab.augment import shift
+from attnzoo.lab.augment import translate
 from attnzoo.lab.data import Data, Split, load
 from attnzoo.lab.stats import interval
 
@@ -34,7 +34,7 @@ def train_epoch(model: nn.Module, data: Data, optimizer: torch.optim.Optimizer, 
     images, labels = prepare(data.train)
     model.train()
     for rows in torch.randperm(len(labels), generator=draws).split(BATCH)[:-1]:
-        loss = F.cross_entropy(model(shift(images[rows], 2, draws)), labels[rows])
+        loss = F.cross_entropy(model(translate(images[rows], 2, draws)), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

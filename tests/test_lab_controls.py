@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from attnzoo import AttnzooError
 from attnzoo.lab import backbones, controls
 from attnzoo.lab.building import build
-from attnzoo.lab.controls import Control, Controls, Site
+from attnzoo.lab.controls import Control, Controls
+from attnzoo.lab.measure.site import Site
 from attnzoo.lab.trial import Trial, Variant
 from attnzoo.lab.widening import widen
 from attnzoo.lab.widths import Widener
@@ -165,8 +166,8 @@ class Clock:
         self.slowness = slowness
         monkeypatch.setattr(controls, "_ratio", self.ratio)
 
-    def ratio(self, wider: nn.Module, module: nn.Module, site: Site, rounds: int) -> float:
-        return parameters(wider) / (parameters(module) * self.slowness)
+    def ratio(self, wider: Variant, module: Variant, site: Site, rounds: int) -> float:
+        return parameters(site.build(wider)) / (parameters(site.build(module)) * self.slowness)
 
 
 def chosen(file: Path, *modules: Variant) -> dict[tuple[str, str], Control]:
@@ -209,8 +210,8 @@ def test_a_module_that_slows_more_than_twice_the_width_or_not_at_all(
 def test_latency_is_measured() -> None:
     """By the real clock a wider network takes longer, whatever else the machine does."""
     site = Site(DIGITS, 10, torch.device("cpu"), 16)
-    plain, wide = (site.build(Variant(widths=widths)) for widths in ((), ((16, 64), (32, 128), (64, 256))))
-    assert controls._ratio(wide, plain, site, 10) > 1.5
+    wide = Variant(widths=((16, 64), (32, 128), (64, 256)))
+    assert controls._ratio(wide, PLAIN, site, 10) > 1.5
 
 
 def test_controls_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +232,7 @@ def test_controls_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (lambda page: json.dumps(page | {"controls": [{"kind": "parameters"}]}), "damaged"),
         (lambda page: json.dumps(page).replace('"parameters"', '"weight"'), "damaged"),
         (lambda page: json.dumps(page).replace('"reached": 1.0', '"reached": NaN, "x": 1'), "damaged"),
-        (lambda page: json.dumps(page | {"settings": {**SETTINGS, "epochs": 3}}), "made with other epochs"),
+        (lambda page: json.dumps(page | {"settings": {**SETTINGS, "epochs": 3}}), "made with epochs=3, now"),
     ],
 )
 def test_damaged_controls_are_named(

@@ -531,7 +531,7 @@ def test_progress_without_a_terminal_is_one_line_a_trial() -> None:
     epoch = Epoch(0.1234, 98.5, 61.0)
     bars, text = progress()
     with bars:
-        bars.planned(trials, 1, 1)
+        bars.planned(dict.fromkeys(trials, 1), trials[:1])
         bars.matching("se")
         bars.started(trials[1])
         bars.started(trials[2])
@@ -549,19 +549,20 @@ def test_progress_on_a_terminal_shows_every_running_trial() -> None:
     trials = [Trial(variant(name), 1) for name in ("se", "eca")]
     bars, text = progress(width=140, terminal=True)
     with bars:
-        bars.planned(trials, 0, 30)
+        bars.planned({trials[0]: 30, trials[1]: 25}, [])
         for number, trial in enumerate(trials):
             bars.started(trial)
             bars.epoch(trial, 20 + number, Epoch(0.5, 97.25, 1.0))
+        assert bars.bars.tasks[2].fields["state"] == "epoch 21/25  loss 0.500  top-1 97.25%"
         bars.started(trials[1])  # again: the process that ran it died
         bars.bars.refresh()
         study_bar, first, second = bars.bars.tasks
-        assert (study_bar.completed, study_bar.total, first.completed, second.completed) == (20, 60, 20, 0)
+        assert (study_bar.completed, study_bar.total, first.completed, second.completed) == (20, 55, 20, 0)
         bars.finished(trials[0], Outcome(trials[0], (Epoch(0.5, 97.25, 1.0),)))
         bars.failed(trials[1], "lost")
         bars.epoch(trials[1], 22, Epoch(0.5, 97.25, 1.0))
         assert [task.description for task in bars.bars.tasks] == ["study"]
-        assert (bars.bars.tasks[0].completed, bars.bars.tasks[0].fields["state"]) == (60, "1/2 trials, 1 failed")
+        assert (bars.bars.tasks[0].completed, bars.bars.tasks[0].fields["state"]) == (55, "1/2 trials, 1 failed")
     shown = text.getvalue()
     assert f"{trials[0]}" in shown
     assert "epoch 20/30  loss 0.500  top-1 97.25%" in shown

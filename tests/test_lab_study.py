@@ -1,6 +1,6 @@
 """Is a comparison fair, complete, and safe to interrupt, to extend and to fail in parts?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from attnzoo.lab import backbones, cost, environment, recipes, stats, sweep
 from attnzoo.lab.assessment import measure
 from attnzoo.lab.engines import tasks
 from attnzoo.lab.measure import Latency
+from attnzoo.lab.measure.site import Site
 from attnzoo.lab.planning import plan
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.study import Measured, Study
@@ -32,8 +33,8 @@ class Diary(sweep.Observer):
         self.plans: list[tuple[int, int, int]] = []
         self.stop = stop
 
-    def planned(self, trials: Sequence[Trial], finished: int, epochs: int) -> None:
-        self.plans.append((len(trials), finished, epochs))
+    def planned(self, epochs: Mapping[Trial, int], finished: Collection[Trial]) -> None:
+        self.plans.append((len(epochs), len(finished), sum(epochs.values())))
 
     def started(self, trial: Trial) -> None:
         if len(self.started_trials) == self.stop:
@@ -102,7 +103,7 @@ def test_every_network_is_measured_once_and_beside_its_own_plain_one(monkeypatch
     others = [Variant(module, "resnet20", "last") for module in ("se", "eca", "simam")]
     trained = replace(others[0], start="trained")
     again = replace(small, start="trained")
-    found = measure([small, *others, trained, again, large], (1, 8, 8), 10, torch.device("cpu"), 16)
+    found = measure([small, *others, trained, again, large], Site((1, 8, 8), 10, torch.device("cpu"), 1), 16)
     assert list(found) == [small, *others, trained, again, large]
     assert found[again] == found[small]
     assert found[trained].cost.parameters == found[others[0]].cost.parameters + 1  # alpha
@@ -121,7 +122,7 @@ def test_an_interrupted_study_continues(tmp_path: Path) -> None:
     assert first.started_trials == ["plain0", "se0", "simam0", "plain1"]
     continued = compare(tmp_path / "b", observer=(second := Diary()))
     assert second.started_trials == ["se1", "simam1"]
-    assert (first.plans, second.plans) == ([(6, 0, 2)], [(6, 4, 2)])
+    assert (first.plans, second.plans) == ([(6, 0, 12)], [(6, 4, 12)])
     assert [scores(o) for o in continued.outcomes] == [scores(o) for o in undisturbed.outcomes]
     assert [row.differences for row in continued.rows] == [row.differences for row in undisturbed.rows]
 
@@ -263,7 +264,7 @@ def test_a_failing_base_fails_what_starts_from_it(tmp_path: Path, monkeypatch: p
 def test_controls_stand_beside_their_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from attnzoo.lab import controls
 
-    monkeypatch.setattr(controls, "_ratio", lambda wider, *_: 0.9 if wider.conv1.out_channels < 17 else 1.1)
+    monkeypatch.setattr(controls, "_ratio", lambda wider, *_: 1.1 if wider.widths else 0.9)
     told: list[str] = []
     observer = Diary()
     monkeypatch.setattr(observer, "matching", told.append)

@@ -338,10 +338,11 @@ def test_a_variant_starts_from_a_trained_network(data: Data, tmp_path: Path) -> 
     train(source, data, QUICK, folder=tmp_path)
     file = tmp_path / "models" / f"{source.slug()}.safetensors"
     base = load_trained(file).model
-    model = build(tuned, data.shape, 10).eval()
-    trained.start_from(model, tuned, data.shape, 10, file)
     images = batches.scale_of(data.train.images)(data.test.images)
+    model = trained.started(tuned, data.shape, 10, file).eval()
     assert torch.equal(model(images), base(images))
+    convolves = trained.started(trial("odconv", start="trained"), data.shape, 10, file).eval()
+    torch.testing.assert_close(convolves(images), base(images), rtol=1e-4, atol=1e-4)
     for which in (tuned, trial(start="trained")):
         train(which, data, replace(QUICK, learning_rate=1e-30, weight_decay=0.0), base=file, folder=tmp_path)
         after = load_trained(tmp_path / "models" / f"{which.slug()}.safetensors").model

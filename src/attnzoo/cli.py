@@ -129,13 +129,23 @@ _PLACE: Final = "Where it runs"
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Modules that plug in, or all; plain backbones run beside them.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Modules, with arguments as in 'se(reduction=8)'; all for those that plug in. Plain backbones run "
+            "beside them."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder of the study; run again to continue or extend it.")],
     backbone: Annotated[
         str, typer.Option(help="Ours, timm's, or torchvision:NAME; several with commas between them.")
     ] = "resnet20",
     at: Annotated[
-        str, typer.Option(help="block, stage, last, expansion, or a glob: layer*.*.bn3; several with commas.")
+        str,
+        typer.Option(
+            help="block, stage, last, expansion, or a glob: layer*.*.bn3; several with commas. What stands in for "
+            "convolutions takes the place of all above 1 x 1 but the first at block."
+        ),
     ] = "block",
     seeds: Annotated[int, typer.Option(help="Trials per variant.")] = 2,
     skip_unfit: Annotated[bool, typer.Option("--skip-unfit", help="Leave out modules that do not fit.")] = False,
@@ -342,7 +352,8 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"attnzoo: {' '.join(message.split())}\n")
+    lines = [" ".join(line.split()) for line in message.split("\n  ")]  # what is listed has lines of its own
+    sys.stderr.write("attnzoo: " + "\n  ".join(lines) + "\n")
 
 
 def _print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from attnzoo.errors import AttnzooError
-from attnzoo.lab.files import write_atomically
+from attnzoo.lab.files import refuse_other, write_atomically
 
 SET_ASIDE: Final = ".damaged"  # what is added to the name of a damaged file
 _MARK: Final = b"attnzoo checkpoint 1\n"
@@ -59,7 +59,7 @@ class Checkpoint:
             self._set_aside()
             return None
         page = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        self._check_same(page["made"])
+        refuse_other(self.path, page["made"], self.made, "file")
         return page["state"]
 
     def _set_aside(self) -> None:
@@ -70,11 +70,3 @@ class Checkpoint:
             f"it was set aside as {aside.name}, delete that when you like.",
             stacklevel=2,
         )
-
-    def _check_same(self, there: Mapping[str, Any]) -> None:
-        for name in [*self.made, *there]:
-            if there.get(name) != self.made.get(name):
-                raise AttnzooError(
-                    f"{self.path}: made with {name}={there.get(name)!r}, now {name}={self.made.get(name)!r}. "
-                    "Choose another --out, or delete the file."
-                )

@@ -154,6 +154,13 @@ _COLUMNS: Final = (
         _images_a_second(lambda row: row.measured.batch),
         4,
     ),
+    Column(
+        "of peak %",
+        "Share of the device's peak arithmetic that training steps use: 6 operations a multiply-add.",
+        lambda row: f"{100 * row.measured.used:.1f}" if row.measured.used else "",
+        lambda row: row.measured.used,
+        4,
+    ),
     _counted("J/epoch", "Energy of a training epoch as the device reports it, median.", lambda row: row.joules, 4),
     Column(
         "training",

@@ -1,6 +1,6 @@
 """A comparison on the terminal: live progress while it runs, a table at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -45,7 +45,8 @@ class Progress(Observer):
         )
         self.study = self.bars.add_task("study", total=None, state="preparing")
         self.running: dict[Trial, progress.TaskID] = {}
-        self.trials, self.done, self.failures, self.epochs = 0, 0, 0, 0
+        self.epochs: Mapping[Trial, int] = {}
+        self.done, self.failures, self.behind = 0, 0, 0  # trials, trials, epochs of both
 
     def __enter__(self) -> "Progress":
         self.bars.start()
@@ -56,20 +57,21 @@ class Progress(Observer):
     ) -> None:
         self.bars.stop()
 
-    def planned(self, trials: Sequence[Trial], finished: int, epochs: int) -> None:
-        self.trials, self.done, self.epochs = len(trials), finished, epochs
+    def planned(self, epochs: Mapping[Trial, int], finished: Collection[Trial]) -> None:
+        self.epochs, self.done = epochs, len(finished)
+        self.behind = sum(epochs[trial] for trial in finished)
         if finished:
-            self._say(f"{words.plural(finished, 'trial')} of {len(trials)} found finished")
-        self.bars.update(self.study, total=len(trials) * epochs)
+            self._say(f"{words.plural(self.done, 'trial')} of {len(epochs)} found finished")
+        self.bars.update(self.study, total=sum(epochs.values()))
         self._count()
 
     def started(self, trial: Trial) -> None:
         self._stop(trial)
-        self.running[trial] = self.bars.add_task(str(trial), total=self.epochs, state="")
+        self.running[trial] = self.bars.add_task(str(trial), total=self.epochs[trial], state="")
         self._count()
 
     def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
-        state = f"epoch {number}/{self.epochs}  loss {epoch.train_loss:.3f}  top-1 {epoch.top1:.2f}%"
+        state = f"epoch {number}/{self.epochs[trial]}  loss {epoch.train_loss:.3f}  top-1 {epoch.top1:.2f}%"
         if trial in self.running:  # a message from another process may come late
             self.bars.update(self.running[trial], completed=number, state=state)
         self._count()
@@ -77,8 +79,9 @@ class Progress(Observer):
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         self._stop(trial)
         self.done += 1
+        self.behind += self.epochs[trial]
         self._say(
-            f"{self.done:>{len(str(self.trials))}}/{self.trials}  top-1 {outcome.top1:6.2f}%  "
+            f"{self.done:>{len(str(len(self.epochs)))}}/{len(self.epochs)}  top-1 {outcome.top1:6.2f}%  "
             f"loss {outcome.epochs[-1].train_loss:.4f}  trained in {words.duration(outcome.seconds)}  {trial}"
         )
         self._count()
@@ -86,6 +89,7 @@ class Progress(Observer):
     def failed(self, trial: Trial, reason: str) -> None:
         self._stop(trial)
         self.failures += 1
+        self.behind += self.epochs[trial]
         self._say(f"failed: {trial}: {reason}")
         self._count()
 
@@ -100,11 +104,10 @@ class Progress(Observer):
             self.bars.remove_task(self.running.pop(trial))
 
     def _count(self) -> None:
-        over = self.done + self.failures
         begun = sum(task.completed for task in self.bars.tasks if task.id in self.running.values())
         failed = f", {self.failures} failed" if self.failures else ""
-        state = f"{self.done}/{self.trials} trials{failed}"
-        self.bars.update(self.study, state=state, completed=over * self.epochs + begun)
+        state = f"{self.done}/{len(self.epochs)} trials{failed}"
+        self.bars.update(self.study, state=state, completed=self.behind + begun)
 
     def _say(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
 
 from attnzoo.errors import AttnzooError
-from attnzoo.lab.building import build, laid_out
-from attnzoo.lab.files import DAMAGED, write_atomically
+from attnzoo.lab.files import DAMAGED, refuse_other, write_atomically
 from attnzoo.lab.measure import forward
+from attnzoo.lab.measure.site import Site
 from attnzoo.lab.study import CONTROLS
-from attnzoo.lab.trial import Trial, Variant, variant_from
+from attnzoo.lab.trial import Variant, variant_from
 from attnzoo.lab.widths import Widener
 
 FACTORS: Final = tuple(1.04**i for i in range(18))  # of width, up to twice; so coarse, as latencies are no finer
@@ -42,31 +41,6 @@ class Control:
     reached: float
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where latencies are matched.
-
-    Attributes:
-        shape: (C, H, W) of an image.
-        classes: K.
-        device: where.
-        batch: images in a forward pass.
-        dtype: run under autocast to it; None computes in float32.
-        channels_last: as in `Recipe`.
-    """
-
-    shape: tuple[int, int, int]
-    classes: int
-    device: torch.device
-    batch: int
-    dtype: torch.dtype | None = None
-    channels_last: bool = False
-
-    def build(self, variant: Variant) -> nn.Module:
-        """The variant's network with seed 0."""
-        return laid_out(build(Trial(variant, 0), self.shape, self.classes), self.channels_last)
-
-
 class Controls:
     """The controls of a study, chosen once and kept in `controls.json`, so that a study that goes on keeps them.
 
@@ -74,19 +48,27 @@ class Controls:
         file: where they are kept.
         site: where latencies are matched.
         settings: of the study.
+        call: calls a function with its arguments where networks are timed; None does so here.
 
     Raises:
         AttnzooError: the file is damaged, or was made with other settings.
     """
 
-    def __init__(self, file: Path, site: Site, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, file: Path, site: Site, settings: Mapping[str, Any], call: Callable[..., float] | None = None
+    ) -> None:
         self.file = file
         self.site = site
         self.settings = settings
+        self.call = call or (lambda function, *given: function(*given))
         self.known: dict[tuple[Variant, str], Control] = {}
         self._wideners: dict[str, Widener] = {}
         for control in _read(file, settings):
             self.known[control.module, control.kind] = control
+
+    def __iter__(self) -> Iterator[Control]:
+        """All that are known, those of other runs too."""
+        return iter(self.known.values())
 
     def of(self, parameters: Mapping[Variant, int], told: Callable[[Variant], None]) -> list[Control]:
         """Both controls of every variant with a module.
@@ -139,13 +121,11 @@ class Controls:
 
         Of FACTORS, found by halving; the last where even that is faster.
         """
-        compared = self.site.build(module)
 
         @cache
         def ratio(index: int, rounds: int = _ROUNDS) -> float:
             widths = tuple(widener.widths(FACTORS[index]).items())
-            wider = self.site.build(Variant(backbone=module.backbone, widths=widths))
-            return _ratio(wider, compared, self.site, rounds)
+            return self.call(_ratio, Variant(backbone=module.backbone, widths=widths), module, self.site, rounds)
 
         if ratio(0) >= 1:
             return {}, ratio(0)
@@ -161,9 +141,9 @@ class Controls:
         write_atomically(self.file, json.dumps(page, indent=1, allow_nan=False))
 
 
-def _ratio(wider: nn.Module, module: nn.Module, site: Site, rounds: int) -> float:
+def _ratio(wider: Variant, module: Variant, site: Site, rounds: int) -> float:
     """Latency of one over the other, by first quartiles, which other work on the machine moves least."""
-    models = {"module": module, "wider": wider}
+    models = {"module": site.build(module), "wider": site.build(wider)}
     times = forward(models, site.shape, site.device, batch=site.batch, rounds=rounds, dtype=site.dtype)
     return times["wider"].quartiles[0] / times["module"].quartiles[0]
 
@@ -204,9 +184,7 @@ def _read(file: Path, settings: Mapping[str, Any]) -> list[Control]:
             f"{file}: expected the controls of a study, but it is damaged ({type(error).__name__}: {error}); delete it "
             "and run again."
         ) from error
-    changed = [name for name in sorted({*made, *settings}) if made.get(name) != settings.get(name)]
-    if changed:
-        raise AttnzooError(f"{file}: made with other {', '.join(changed)}. Choose another --out, or delete the folder.")
+    refuse_other(file, made, settings, "folder")
     return controls
 
 

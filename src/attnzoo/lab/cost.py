@@ -108,6 +108,8 @@ def saved_bytes(module: nn.Module, inputs: Sequence[Tensor]) -> int:
 
 
 def _time(module: nn.Module, shapes: Shapes, repeats: int) -> float:
+    from attnzoo.lab.measure.latency import finish
+
     like = next(module.parameters(), torch.empty(0))
     inputs = [torch.randn(1, *shape, device=like.device, dtype=like.dtype) for shape in shapes]
     seconds = []
@@ -115,14 +117,9 @@ def _time(module: nn.Module, shapes: Shapes, repeats: int) -> float:
         for _ in range(3):
             module(*inputs)
         for _ in range(repeats):
-            _wait(like.device)
+            finish(like.device)
             start = time.perf_counter()
             module(*inputs)
-            _wait(like.device)
+            finish(like.device)
             seconds.append(time.perf_counter() - start)
     return statistics.median(seconds) * 1e3
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -5,10 +5,13 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Final
 
 import torch
 
 from attnzoo.errors import AttnzooError
+
+AT_ONCE: Final = "trials at once"  # in the description of what a trial was trained on
 
 
 def device(name: str) -> torch.device:

@@ -1,5 +1,6 @@
 """Lightning Fabric for a run: which devices, which precision."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,13 +29,25 @@ def fabric_for(device: torch.device, devices: int, precision: str) -> "Fabric":
         if first + devices > there:
             raise AttnzooError(f"devices={devices}: this machine has {there - first} from {device} on; use as many.")
         chosen = list(range(first, first + devices))
-    return Fabric(
-        accelerator=device.type,
-        devices=chosen,
-        strategy="ddp_spawn" if devices > 1 else "auto",
-        precision=precision,  # type: ignore[arg-type]
-        plugins=LightningEnvironment(),
-    )
+    with _quiet(logging.getLogger("lightning_fabric")):  # it would tell its precision once a trial
+        return Fabric(
+            accelerator=device.type,
+            devices=chosen,
+            strategy="ddp_spawn" if devices > 1 else "auto",
+            precision=precision,  # type: ignore[arg-type]
+            plugins=LightningEnvironment(),
+        )
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Warnings and errors only."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

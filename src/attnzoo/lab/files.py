@@ -2,10 +2,10 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from safetensors import SafetensorError
 
@@ -56,6 +56,16 @@ def put(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # what cannot be written can be impossible to remove, too
             draft.unlink(missing_ok=True)
+
+
+def refuse_other(file: Path, there: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:
+    """Raise AttnzooError unless a file was made with what is wanted now; `remedy` is what may be deleted instead."""
+    for name in [*now, *there]:
+        if there.get(name) != now.get(name):
+            raise AttnzooError(
+                f"{file}: made with {name}={there.get(name)!r}, now {name}={now.get(name)!r}. "
+                f"Choose another --out, or delete the {remedy}."
+            )
 
 
 def sweep_drafts(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Who is told how a comparison goes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 
 from attnzoo.lab.trial import Epoch, Outcome, Trial
 
@@ -8,8 +8,8 @@ from attnzoo.lab.trial import Epoch, Outcome, Trial
 class Observer:
     """Told how a comparison goes; does nothing by itself."""
 
-    def planned(self, trials: Sequence[Trial], finished: int, epochs: int) -> None:
-        """The trials of the study, how many of them were found finished, and the most epochs of one."""
+    def planned(self, epochs: Mapping[Trial, int], finished: Collection[Trial]) -> None:
+        """The trials of the study with how many epochs each takes, and those that were found finished."""
 
     def started(self, trial: Trial) -> None:
         """A trial begins, or begins again where the process that ran it died."""

@@ -8,6 +8,7 @@ from typing import Final
 from attnzoo import registry
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.building import build
+from attnzoo.lab.spelling import parse, spelled
 from attnzoo.lab.trial import PLAIN, Trial, Variant
 
 ALL: Final = "all"
@@ -53,7 +54,7 @@ def plan(
     """Every module at every place in every backbone, and the plain backbones.
 
     Args:
-        names: modules that plug in, or ALL of them.
+        names: modules that plug in, with arguments where wanted, 'se(reduction=8)', or ALL of them.
         backbones: networks as in `attnzoo.lab.backbones`.
         places: where, by meaning or as globs, see `attnzoo.insert`.
         shape: (C, H, W) of an image.
@@ -88,12 +89,12 @@ def plan(
 
 
 def _modules(names: Sequence[str]) -> list[str]:
-    """Each module once, or AttnzooError where a name is unknown."""
+    """Each module once as `spelled`, or AttnzooError where a name is unknown."""
     known = registry.names(plug_in=True)
     modules = [name for given in names for name in (known if given == ALL else [given])]
-    modules = [name for name in dict.fromkeys(modules) if name != PLAIN]
+    modules = list(dict.fromkeys(spelled(name) for name in modules if name != PLAIN))
     for name in modules:
-        registry.card(name)
+        registry.card(parse(name)[0])
     if not modules:
         raise AttnzooError("compare: names is empty; give at least one of attnzoo.names(plug_in=True), or 'all'.")
     return modules

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from attnzoo.errors import AttnzooError
-from attnzoo.lab.files import DAMAGED, sweep_drafts, write_atomically
+from attnzoo.lab.files import DAMAGED, refuse_other, sweep_drafts, write_atomically
+from attnzoo.lab.layout import checkpoint_file, trial_file
 from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant, variant_from
 
 
@@ -55,7 +56,7 @@ class Store:
             sweep_drafts(out)
             self.records = {record.outcome.trial: record for record in _all(out)}
             for trial, record in self.records.items():
-                _same_settings(_file(out, trial), record.settings, settings)
+                refuse_other(trial_file(out, trial), record.settings, settings, "folder")
         except BaseException:
             self.close()
             raise
@@ -76,6 +77,12 @@ class Store:
         """The finished trial, or None."""
         return self.records.get(trial)
 
+    def sorted(self, first: Sequence[Variant]) -> list[Record]:
+        """All finished trials: of the variants given, in their order, then of the others; each by its seeds."""
+        variants = dict.fromkeys([*first, *(trial.variant for trial in self.records)])
+        by_seed = sorted(self.records.values(), key=lambda record: record.outcome.trial.seed)
+        return [record for variant in variants for record in by_seed if record.outcome.trial.variant == variant]
+
     def add(self, outcome: Outcome, environment: Mapping[str, str]) -> Record:
         """Write a finished trial, then drop its checkpoint; a crash in the middle leaves no half file.
 
@@ -83,8 +90,8 @@ class Store:
             AttnzooError: the file cannot be written.
         """
         record = Record(outcome, self.settings, environment)
-        write_atomically(_file(self.out, outcome.trial), json.dumps(asdict(record), indent=1, allow_nan=False))
-        (self.out / "checkpoints" / f"{outcome.trial.slug()}.pt").unlink(missing_ok=True)
+        write_atomically(trial_file(self.out, outcome.trial), json.dumps(asdict(record), indent=1, allow_nan=False))
+        checkpoint_file(self.out, outcome.trial).unlink(missing_ok=True)
         self.records[outcome.trial] = record
         return record
 
@@ -109,7 +116,7 @@ def read_all(folder: Path) -> tuple[Mapping[str, Any], list[Record]]:
         raise AttnzooError(f"{folder}: expected a study, found no trials/*.json; give the --out of attnzoo compare.")
     settings = records[0].settings
     for record in records:
-        _same_settings(_file(folder, record.outcome.trial), record.settings, settings)
+        refuse_other(trial_file(folder, record.outcome.trial), record.settings, settings, "folder")
     return settings, records
 
 
@@ -119,10 +126,6 @@ def epochs_of(variant: Variant, settings: Mapping[str, Any]) -> int:
     return {"scratch": int(settings["epochs"]), "base": before, "trained": int(settings["epochs"]) - before}[
         variant.start
     ]
-
-
-def _file(out: Path, trial: Trial) -> Path:
-    return out / "trials" / f"{trial.slug()}.json"
 
 
 def _all(out: Path) -> list[Record]:
@@ -155,12 +158,3 @@ def _outcome(raw: Mapping[str, Any]) -> Outcome:
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
             raise ValueError(f"{numbers} are no figures of an epoch")
     return Outcome(trial, epochs)
-
-
-def _same_settings(file: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in [*now, *there]:
-        if there.get(name) != now.get(name):
-            raise AttnzooError(
-                f"{file}: made with {name}={there.get(name)!r}, now {name}={now.get(name)!r}. "
-                "Choose another --out, or delete the folder."
-            )

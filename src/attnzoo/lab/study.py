@@ -12,6 +12,7 @@ from attnzoo.lab.trial import PLAIN, Epoch, Outcome, Trial, Variant
 
 KINDS: Final = (PLAIN, "parameters", "latency", "scratch")  # what a variant may be compared with, see Row.differences
 CONTROLS: Final = ("parameters", "latency")
+MISSING: Final = "Failed, and so missing here: {}"  # begins a note about a trial
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,21 @@ class Measured:
         forward: of one image.
         batch: of a forward pass of a training batch; None where it was not measured.
         step: of a training step; None where it was not measured.
+        peak: operations a second that the device promises in the study's precision; None where that is not known.
     """
 
     cost: Cost
     forward: Latency
     batch: Latency | None = None
     step: Latency | None = None
+    peak: float | None = None
+
+    @property
+    def used(self) -> float | None:
+        """The share of the peak that training steps use: two operations a multiply-add, three passes as long as one."""
+        if self.step is None or self.peak is None:
+            return None
+        return 6 * self.cost.macs * self.step.images_per_second / self.peak
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Compare modules on backbones and a data set, fairly: same seeds, same recipe, plain networks beside them."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -14,16 +13,21 @@ from attnzoo.errors import AttnzooError
 from attnzoo.lab import engines, environment
 from attnzoo.lab.assessment import dtype_of, measure
 from attnzoo.lab.checkpoint import SET_ASIDE
-from attnzoo.lab.controls import Control, Controls, Site, notes
+from attnzoo.lab.controls import Control, Controls, notes
 from attnzoo.lab.data import Data, load
-from attnzoo.lab.engines import Engine, Failed, Shared, Task
+from attnzoo.lab.engines import Engine, Failed, Shared
+from attnzoo.lab.files import write_atomically
+from attnzoo.lab.measure.site import Site
+from attnzoo.lab.missing import train_missing
 from attnzoo.lab.observer import Observer as Observer
 from attnzoo.lab.planning import Plan, plan
 from attnzoo.lab.recipe import Recipe
-from attnzoo.lab.store import Store, epochs_of
-from attnzoo.lab.study import Study, base, summarise
+from attnzoo.lab.store import Store
+from attnzoo.lab.study import MISSING, Study, summarise
 from attnzoo.lab.train import Run
 from attnzoo.lab.trial import Trial, Variant
+
+_BROKEN: Final = "broken.txt"  # in a study's folder: which images were left out, and why
 
 
 def compare(
@@ -52,13 +56,14 @@ def compare(
     """Train plain backbones and every module in them, with every seed, and measure what each costs.
 
     A finished trial is saved at once under `out`; with the same settings it is not trained again, so that
-    an interrupted study continues, and one with more names, places, backbones or seeds extends it. A trial that
+    an interrupted study continues, and one with other names, places, backbones or seeds extends it: the folder is
+    the study, and all that was finished in it is reported. A trial that
     fails, by a loss that is no number for instance, is told to the observer and in `Study.failed`; the others go on.
     Small images take fewer CPU threads than torch offers, which makes them faster on a busy machine and equal on
     machines of any size.
 
     Args:
-        names: modules that plug in; "all" of them.
+        names: modules that plug in, with arguments where wanted, "se(reduction=8)"; "all" of them.
         out: the folder of the study.
         backbone: networks as in `attnzoo.lab.backbones`, with commas between them.
         data: images as in `attnzoo.lab.data.load`.
@@ -82,99 +87,63 @@ def compare(
     """
     checks.positive("compare", seeds=seeds)
     recipe, observer, out = recipe or Recipe(), observer or Observer(), Path(out)
-    run = (run or Run()).chosen(recipe)
-    place = environment.device(run.device)
+    run = run or Run()
+    if engine == engines.SERIAL:
+        environment.device(run.device)  # before the images are read
     before = _trained_epochs(recipe, trained_epochs, from_trained)
     images = load(data, limit_train=limit_train, limit_test=limit_test, image_size=image_size, skip_broken=skip_broken)
-    batch = min(recipe.batch_size, len(images.train.labels))
-    timed = 1 if place.type == "cpu" else batch  # images of a pass for controls: one leaves a GPU idle
     with environment.threads(_worthwhile_threads(images, recipe)):
         planned = plan(
             names, backbone.split(","), at.split(","), images.shape, images.classes, from_trained, skip_unfit
         )
         shared = Shared(images, run, out, torch.get_num_threads())
-        runner = engines.choose(engine, shared, address, workers)
-        with Store(out, _settings(images, recipe, run, before)) as store:
-            beside: list[Control] = []
-            if controls:
-                dtype = dtype_of(run.precision)
-                site = Site(images.shape, images.classes, place, timed, dtype, recipe.channels_last)
-                known = Controls(out / "controls.json", site, store.settings)
-                beside = known.of(planned.parameters, lambda variant: observer.matching(str(variant)))
-            rows = list(dict.fromkeys([*planned.rows, *(control.variant for control in beside)]))
-            trials = [Trial(variant, seed) for variant in [*planned.bases, *rows] for seed in range(seeds)]
-            failed = _train_missing(trials, recipe, runner, store, observer)
-            observer.measuring()
-            records = [record for trial in trials if (record := store.find(trial)) is not None]
-            finished = {record.outcome.trial.variant for record in records}
-            if not finished.intersection(rows):
-                raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
-            rows = [variant for variant in rows if variant in finished]
-            measured = measure(rows, images.shape, images.classes, place, batch, run.precision, recipe.channels_last)
-            outcomes = tuple(record.outcome for record in records)
-            return Study(
-                settings=store.settings,
-                environment=environment.describe(place),
-                date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                outcomes=outcomes,
-                made_on=tuple(record.environment for record in records),
-                rows=summarise(outcomes, measured, _by_module(beside)),
-                notes=(*_notes(planned, images, failed, out), *notes(beside, timed)),
-                failed=tuple(one.trial for one in failed),
-            )
+        with engines.choose(engine, shared, address, workers) as opened:
+            return _compare(planned, shared, recipe, opened, observer, seeds, controls, before)
 
 
-def _train_missing(
-    trials: Sequence[Trial],
+def _compare(
+    planned: Plan,
+    shared: Shared,
     recipe: Recipe,
-    runner: AbstractContextManager[Engine],
-    store: Store,
+    engine: Engine,
     observer: Observer,
-) -> list[Failed]:
-    """Train what the store lacks, seed by seed, so that an interrupted study has whole pairs; first what others need.
-
-    Returns:
-        The trials that failed, and those whose start did.
-    """
-    missing = [trial for trial in trials if store.find(trial) is None]
-    needed = {_base(trial) for trial in missing if trial.variant.start == "trained"}
-    again = [trial for trial in needed - set(missing) if not _model(store.out, trial).exists()]
-    bases = [trial for trial in trials if trial in needed and (trial in missing or trial in again)]
-    others = [trial for trial in missing if trial not in bases]
-    observer.planned(trials, len(trials) - len(bases) - len(others), recipe.epochs)
-    failed: dict[Trial, Failed] = {}
-    if bases or others:
-        with runner as engine:
-            for group in (bases, others):
-                tasks = []
-                for trial in sorted(group, key=lambda trial: trial.seed):
-                    if trial.variant.start == "trained" and _base(trial) in failed:
-                        failed[trial] = Failed(trial, f"{_base(trial)}, from which it starts, failed")
-                        observer.failed(trial, failed[trial].reason)
-                    else:
-                        tasks.append(_task(trial, recipe, store))
-                for told in engine.run(tasks, observer):
-                    if isinstance(told, Failed):
-                        failed[told.trial] = told
-                        observer.failed(told.trial, told.reason)
-                    else:
-                        store.add(told.outcome, told.environment)
-                        observer.finished(told.outcome.trial, told.outcome)
-    return list(failed.values())
-
-
-def _task(trial: Trial, recipe: Recipe, store: Store) -> Task:
-    """The trial with its share of the epochs, and the model file that it starts from."""
-    start = _model(store.out, _base(trial)).resolve() if trial.variant.start == "trained" else None
-    return Task(trial, replace(recipe, epochs=epochs_of(trial.variant, store.settings)), start)
-
-
-def _base(trial: Trial) -> Trial:
-    return Trial(base(trial.variant), trial.seed)
-
-
-def _model(out: Path, trial: Trial) -> Path:
-    return out / "models" / f"{trial.slug()}.safetensors"
+    seeds: int,
+    controls: bool,
+    before: int,
+) -> Study:
+    """Train and measure on an engine that is open."""
+    images, out = shared.data, shared.folder
+    engine.call(environment.device, shared.run.device)
+    run = engine.call(shared.run.chosen, recipe)
+    place = torch.device(run.device)
+    batch = min(recipe.batch_size, len(images.train.labels))
+    timed = 1 if place.type == "cpu" else batch  # images of a pass for controls: one leaves a GPU idle
+    site = Site(images.shape, images.classes, place, timed, dtype_of(run.precision), recipe.channels_last)
+    with Store(out, _settings(images, recipe, run, before)) as store:
+        known = Controls(out / "controls.json", site, store.settings, engine.call)
+        rows = list(planned.rows)
+        if controls:
+            found = known.of(planned.parameters, lambda variant: observer.matching(str(variant)))
+            rows = list(dict.fromkeys([*rows, *(control.variant for control in found)]))
+        trials = [Trial(variant, seed) for variant in [*planned.bases, *rows] for seed in range(seeds)]
+        failed = train_missing(trials, recipe, engine, store, observer)
+        observer.measuring()
+        records = store.sorted([*planned.bases, *rows])
+        if not records:
+            raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
+        rows = list(dict.fromkeys(v for record in records if (v := record.outcome.trial.variant).start != "base"))
+        beside = [control for control in known if control.module in rows]
+        outcomes = tuple(record.outcome for record in records)
+        return Study(
+            settings=store.settings,
+            environment=engine.call(environment.describe, place),
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            outcomes=outcomes,
+            made_on=tuple(record.environment for record in records),
+            rows=summarise(outcomes, engine.call(measure, rows, site, batch, run.compile), _by_module(beside)),
+            notes=(*_notes(planned, images, failed, out), *notes(beside, timed)),
+            failed=tuple(one.trial for one in failed),
+        )
 
 
 def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
@@ -197,10 +166,11 @@ def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]
 
 def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
     """What was left out or done again, and why."""
-    found = [f"Failed, and so missing here: {one.trial} ({one.reason})." for one in failed]
+    found = [f"{MISSING.format(one.trial)} ({one.reason})." for one in failed]
     found += [f"Left out: {variant} ({reason})." for variant, reason in planned.misfits.items()]
     if images.skipped:
-        found.append(f"{images.skipped} broken images were left out.")
+        write_atomically(out / _BROKEN, "".join(f"{sentence}\n" for sentence in images.skipped))
+        found.append(f"{len(images.skipped):,} broken images were left out; {_BROKEN} names each.")
     damaged = ", ".join(sorted(file.name for file in out.glob(f"checkpoints/*{SET_ASIDE}")))
     if damaged:
         found.append(

@@ -17,11 +17,12 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from attnzoo import checks
 from attnzoo.errors import AttnzooError
 from attnzoo.lab import environment, trained
-from attnzoo.lab.batches import Scale, scale_of
+from attnzoo.lab.batches import Scale, scale_of, seed_of
 from attnzoo.lab.building import build, seeded
 from attnzoo.lab.checkpoint import Checkpoint
 from attnzoo.lab.data import Data
 from attnzoo.lab.fabric import fabric_for
+from attnzoo.lab.layout import checkpoint_file, model_file
 from attnzoo.lab.loop import Loop
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.tensorboard import Board
@@ -87,8 +88,9 @@ def train(
     """Train and test one trial; on a CPU the same trial gives the same numbers, bit for bit, interrupted or not.
 
     Backbone weights, batch order and augmentation depend on the seed alone, so that variants of one seed are
-    compared in pairs. With several devices, batches are dealt out among processes of their own: guard what a
-    script runs by `if __name__ == "__main__"`.
+    compared in pairs; one that starts "trained" draws other batches than its base did, by a schedule of its own.
+    With several devices, batches are dealt out among processes of their own: guard what a script runs by
+    `if __name__ == "__main__"`.
 
     Args:
         trial: what to train.
@@ -133,7 +135,7 @@ class _Job:
         board = Board(self.folder, self.trial) if self.folder and self.run.tensorboard and writes else None
         with seeded(self.trial.seed, fabric.device), torch.backends.cudnn.flags(benchmark=True):
             model = self._model()
-            loop = Loop(fabric, model, self.data, self.recipe, scale, self.trial.seed, self.run.compile)
+            loop = Loop(fabric, model, self.data, self.recipe, scale, self._draws(), self.run.compile)
             checkpoint, epochs = self._continued(fabric, loop)
             for number in range(len(epochs) + 1, self.recipe.epochs + 1):
                 epochs.append(self._finite(loop.epoch(number), number))
@@ -144,7 +146,7 @@ class _Job:
                 if on_epoch and writes:
                     on_epoch(number, epochs[-1])
             if self.folder and writes:
-                file = self.folder / "models" / f"{self.trial.slug()}.safetensors"
+                file = model_file(self.folder, self.trial)
                 trained.save_trained(file, loop.tested, self.trial, self._about(scale))
         return Outcome(self.trial, tuple(epochs))
 
@@ -156,16 +158,20 @@ class _Job:
         return [asdict(epoch) for epoch in outcome.epochs]
 
     def _model(self) -> nn.Module:
-        model = build(self.trial, self.data.shape, self.data.classes)
         if self.trial.variant.start == "trained":
-            trained.start_from(model, self.trial, self.data.shape, self.data.classes, self.base)
-        return model
+            return trained.started(self.trial, self.data.shape, self.data.classes, self.base)
+        return build(self.trial, self.data.shape, self.data.classes)
+
+    def _draws(self) -> int:
+        """The seed of order and augmentation: what goes on from a trained network must not see its batches again."""
+        start, seed = self.trial.variant.start, self.trial.seed
+        return seed_of(seed, start) if start == "trained" else seed
 
     def _continued(self, fabric: "Fabric", loop: Loop) -> tuple[Checkpoint | None, list[Epoch]]:
         """The trial's checkpoint and the epochs that the loop now has behind it."""
         if self.folder is None:
             return None, []
-        checkpoint = Checkpoint(self.folder / "checkpoints" / f"{self.trial.slug()}.pt", self._made())
+        checkpoint = Checkpoint(checkpoint_file(self.folder, self.trial), self._made())
         state = checkpoint.load() if fabric.is_global_zero else None
         if fabric.world_size > 1:
             fabric.barrier()  # a damaged file is out of the way

@@ -100,8 +100,8 @@ def read(path: Path) -> tuple[Trial, About, Mapping[str, Tensor]]:
         ) from error
 
 
-def start_from(model: nn.Module, trial: Trial, shape: tuple[int, ...], classes: int, base: Path | None) -> None:
-    """Give a variant's backbone the trained weights of its plain network; its module keeps its own.
+def started(trial: Trial, shape: tuple[int, int, int], classes: int, base: Path | None) -> nn.Module:
+    """A variant's network on the trained weights of its plain one, its module put into that.
 
     Raises:
         AttnzooError: there is no base, or it is the network of another backbone, seed or kind of image.
@@ -115,9 +115,7 @@ def start_from(model: nn.Module, trial: Trial, shape: tuple[int, ...], classes: 
             f"{base}: holds {source} for {about.classes} classes of {about.shape}, which is no base of {trial} "
             f"for {classes} classes of {tuple(shape)}; delete it and run again."
         )
-    unexpected = model.load_state_dict(state, strict=False).unexpected_keys
-    if unexpected:
-        raise AttnzooError(f"{base}: its weights {', '.join(unexpected[:3])} have no place in {trial}; train it again.")
+    return build(trial, shape, classes, state)
 
 
 def digest_of(path: Path) -> str:

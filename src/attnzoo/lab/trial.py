@@ -15,7 +15,7 @@ class Variant:
     """One line of a comparison: a backbone with or without a module, or widened in its place.
 
     Attributes:
-        module: a registered module's name, or PLAIN for none.
+        module: a registered module's name, with arguments as `attnzoo.lab.spelling` writes them; or PLAIN for none.
         backbone: a network, see `attnzoo.lab.backbones`.
         at: where the module is inserted, see `attnzoo.insert`; "" without a module.
         start: "scratch"; "base", a plain network whose weights others start from; or "trained", from such weights.

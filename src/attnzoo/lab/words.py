@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from attnzoo.lab.environment import AT_ONCE
 from attnzoo.lab.stats import quantile, sampling_error
 from attnzoo.lab.study import KINDS, Row, Study, family
 from attnzoo.lab.trial import PLAIN
@@ -113,7 +114,7 @@ def caveats(study: Study) -> list[str]:
         f"The choice of test images comes on top: {tested:,} of them pin a top-1 of {top1:.1f}% down to "
         f"± {sampling_error(top1, tested):.1f} points only."
     )
-    sentences = [*_of_data(study), *study.notes]
+    sentences = [*_of_data(study), *_of_neighbours(study), *study.notes]
     if study.seeds == 1:
         alone = "One seed says nothing about its own spread: there are no intervals, and any difference may be chance."
         return [alone, images, *sentences]
@@ -154,6 +155,13 @@ def _of_data(study: Study) -> list[str]:
         f"{study.settings['data']}: these images went through lossy JPEG compression; figures measured on them are "
         "not those of the original data set."
     ]
+
+
+def _of_neighbours(study: Study) -> list[str]:
+    at_once = max((int(made_on.get(AT_ONCE, 1)) for made_on in study.made_on), default=1)
+    if at_once == 1:
+        return []
+    return [f"Up to {at_once} trials ran at once: their training times and energy hold what they cost each other."]
 
 
 def _names(rows: Sequence[Row]) -> str:

@@ -38,7 +38,7 @@ def load(
             None keeps all.
         image_size: N makes the images of `parquet` and `folder` N x N: the largest centred square, resized
             with antialiasing. None takes them as they are; they must then share one size.
-        skip_broken: leave out images that cannot be used, and count them in `Data.skipped`.
+        skip_broken: leave out images that cannot be used, and name them in `Data.skipped`.
         max_gigabytes: refuse images that take more memory (10**9 bytes).
         root: where downloads are kept; None is the environment's ATTNZOO_DATA, or else `~/.cache/attnzoo`.
 

@@ -41,7 +41,7 @@ def read(folder: Path, options: Options) -> Data:
     train = reader.split(_sources(train_files, train_rows), train_labels[train_rows])
     test = reader.split(_sources(test_files, test_rows), test_labels[test_rows])
     reader.check()
-    return Data(folder.resolve().name, len(names), train, test, True, tuple(names), len(reader.broken))
+    return Data(folder.resolve().name, len(names), train, test, True, tuple(names), tuple(reader.broken))
 
 
 def _split_folder(folder: Path, names: Sequence[str]) -> Path:

@@ -32,7 +32,7 @@ def decode(content: bytes, where: str) -> Pixels:
         AttnzooError: the bytes are no such file or cut short, the image is above `MAX_PIXELS`, holds several
             frames, or has numbers that do not fit 16 bits.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
@@ -40,6 +40,8 @@ def decode(content: bytes, where: str) -> Pixels:
             return np.array(_in_rgb(image))
     except AttnzooError:
         raise
+    except UnidentifiedImageError as error:
+        raise AttnzooError(f"{where}: expected an image, one of {', '.join(_FORMATS)}, but it is none.") from error
     except Exception as error:  # Pillow's readers raise many kinds on broken bytes
         raise AttnzooError(f"{where}: expected an image, but its bytes cannot be decoded ({error}).") from error
 

@@ -39,7 +39,7 @@ def read(folder: Path, options: Options) -> Data:
     train = reader.split(_sources(train_files, train_rows), train_labels[train_rows])
     test = reader.split(_sources(test_files, test_rows), test_labels[test_rows])
     reader.check()
-    return Data(folder.resolve().name, classes, train, test, True, names, len(reader.broken))
+    return Data(folder.resolve().name, classes, train, test, True, names, tuple(reader.broken))
 
 
 def find(folder: Path, prefixes: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from attnzoo.lab.data.options import Options
 from attnzoo.lab.data.sets import Split
 
 MAX_BYTES: Final = 2**28  # of one image file
-_NAMED: Final = 10  # broken files that a message names
+_NAMED: Final = 10  # images of another size that a message names
 _CHUNK: Final = 32  # images decoded at a time
 _WORTH_A_THREAD: Final = 2**14  # bytes; threads wait for Python's lock longer than they decode less
 
@@ -78,18 +78,18 @@ class Reader:
         """Raise AttnzooError if images have several sizes, or some are broken and cannot be skipped."""
         if self.broken and not self.options.skip_broken:
             raise AttnzooError(
-                f"data: {len(self.broken):,} of {self.total:,} images cannot be used.{_listed(self.broken)}\n"
-                "Mend or remove them, or leave them out with skip_broken."
+                f"data: {len(self.broken):,} of {self.total:,} images cannot be used; mend or remove them, or "
+                f"leave them out with skip_broken.{_listed(self.broken)}"
             )
         if self.misfits:
             raise AttnzooError(
                 f"data: expected {_size(self.shape)} pixels like the first image, but {len(self.misfits):,} of "
-                f"{self.total:,} differ.{_listed(self.misfits)}\nGive image_size=N to bring all to N x N."
+                f"{self.total:,} differ; give image_size=N to bring all to N x N.{_listed(self.misfits, _NAMED)}"
             )
         if self.lost:
             raise AttnzooError(
-                f"data: all images of class {min(self.lost)} in a split are broken.{_listed(self.broken)}\n"
-                "Mend some of them, or remove the class."
+                f"data: all images of class {min(self.lost)} in a split are broken; mend some of them, or remove the "
+                f"class.{_listed(self.broken)}"
             )
 
     def _fits(self, where: str, image: Pixels) -> bool:
@@ -169,9 +169,11 @@ def content_of(file: Path) -> bytes:
         raise AttnzooError(f"{file}: expected an image file, but it cannot be read ({error}).") from error
 
 
-def _listed(sentences: Sequence[str]) -> str:
-    more = f"\n  and {len(sentences) - _NAMED:,} more" if len(sentences) > _NAMED else ""
-    return "".join(f"\n  {sentence}" for sentence in sentences[:_NAMED]) + more
+def _listed(sentences: Sequence[str], most: int | None = None) -> str:
+    """Each on a line of its own, all or the first of them."""
+    told = [f"\n  {sentence}" for sentence in sentences[:most]]
+    more = f"\n  and {len(sentences) - len(told):,} more" if len(told) < len(sentences) else ""
+    return "".join(told) + more
 
 
 def _size(shape: Sequence[int]) -> str:

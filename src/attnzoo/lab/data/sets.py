@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class Data:
         train, test: the two splits; their images share one size.
         mirror: whether an image mirrored left to right keeps its label.
         class_names: K names; None where the files hold none.
-        skipped: how many broken images were left out, on request.
+        skipped: which broken images were left out on request, and why, a sentence each.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Data:
     test: Split
     mirror: bool
     class_names: tuple[str, ...] | None = None
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,6 +58,10 @@ class Data:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any pixel, label or split."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.shape).encode())
         for split in (self.train, self.test):
             digest.update(split.images.cpu().contiguous().numpy().data)

@@ -11,7 +11,8 @@ from attnzoo.lab.engines.tasks import Engine, Failed, Finished, Shared, Task
 
 __all__ = ["ENGINES", "Engine", "Failed", "Finished", "Shared", "Task", "choose"]
 
-ENGINES: Final = ("serial", "ray")
+SERIAL: Final = "serial"
+ENGINES: Final = (SERIAL, "ray")
 
 
 def choose(

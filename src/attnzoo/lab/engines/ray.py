@@ -3,16 +3,18 @@
 import os
 import queue
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attnzoo.errors import AttnzooError
+from attnzoo.lab import environment
 from attnzoo.lab.engines.tasks import Failed, Finished, Shared, Task, attempt
 from attnzoo.lab.observer import Observer
 from attnzoo.lab.trial import Epoch
 
+_Result = TypeVar("_Result")
 RETRIES: Final = 2  # of a trial whose process died
 Told = tuple[int, Epoch] | Finished | Failed
 
@@ -71,14 +73,15 @@ class Cluster:
             ) from error
         gpus = self.shared.run.devices if self.shared.run.device == "cuda" else 0
         cpus = threads if self.shared.run.device != "cpu" else threads * self.shared.run.devices
-        self._work = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_work)
-        self._shared = ray.put(self.shared)
+        self._needs = {"num_cpus": cpus, "num_gpus": gpus}
+        self._work = ray.remote(**self._needs, max_retries=0)(_work)
         there = ray.cluster_resources()
         room = min(int(there.get("CPU", 0) // cpus), int(there.get("GPU", 0) // gpus) if gpus else 1 << 30)
         if room < 1:
             self.__exit__()
             raise AttnzooError(f"engine='ray': a trial needs {cpus} CPUs and {gpus} GPUs, the cluster has {there}.")
         self.room = min(room, self.workers or room)
+        self._shared = ray.put(replace(self.shared, at_once=self.room))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,6 +109,17 @@ class Cluster:
             else:
                 yield told
 
+    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+        """What a function returns or raises in a worker, with as many CPU threads as a trial."""
+        work = self._ray.remote(**self._needs, max_retries=0)(_call)
+        try:
+            result: _Result = self._ray.get(work.remote(function, given, self.shared.threads))
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except self._ray.exceptions.RayError as error:
+            raise AttnzooError(f"engine='ray': a worker died ({str(error).splitlines()[0]}); run again.") from error
+        return result
+
     def _next(self, stream: Any, work: _Running) -> Told | None:
         """What a worker tells next; None where it died and another is to take over."""
         trial = work.task.trial
@@ -119,6 +133,11 @@ class Cluster:
             reason = str(error).splitlines()[0]
             return Failed(trial, f"the process that trained {trial} died {RETRIES + 1} times ({reason})")
         return told
+
+
+def _call(function: Callable[..., _Result], given: Sequence[Any], threads: int) -> _Result:
+    with environment.threads(threads):
+        return function(*given)
 
 
 def _work(task: Task, shared: Shared) -> Iterator[Told]:

@@ -1,11 +1,15 @@
 """Trials one after another in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 
+from attnzoo.lab import environment
 from attnzoo.lab.engines.tasks import Failed, Finished, Shared, Task, attempt
 from attnzoo.lab.observer import Observer
+
+_Result = TypeVar("_Result")
 
 
 class Serial:
@@ -30,3 +34,8 @@ class Serial:
         for task in tasks:
             observer.started(task.trial)
             yield attempt(task, self.shared, partial(observer.epoch, task.trial))
+
+    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+        """What a function returns or raises here, with as many CPU threads as a trial."""
+        with environment.threads(self.shared.threads):
+            return function(*given)

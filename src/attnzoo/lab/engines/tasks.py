@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from attnzoo.errors import AttnzooError
 from attnzoo.lab import environment
@@ -12,6 +12,8 @@ from attnzoo.lab.observer import Observer
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.train import Run, train
 from attnzoo.lab.trial import Epoch, Outcome, Trial
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Shared:
         run: where and how a trial is computed.
         folder: of the study; every machine that runs trials must reach it.
         threads: CPU threads of a trial, which decide its rounding.
+        at_once: how many trials run at the same time, at most.
     """
 
     data: Data
     run: Run
     folder: Path
     threads: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Engine(Protocol):
     def run(self, tasks: Sequence[Task], observer: Observer) -> Iterator[Finished | Failed]:
         """Run all tasks; give what came of each as soon as it is known, in any order."""
 
+    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+        """What a function returns or raises on a device on which trials run, with as many CPU threads."""
+
 
 def attempt(task: Task, shared: Shared, on_epoch: Callable[[int, Epoch], None]) -> Finished | Failed:
     """Train a trial here. Whatever goes wrong in it is its own failure: the others can still be trained."""
@@ -80,4 +87,5 @@ def attempt(task: Task, shared: Shared, on_epoch: Callable[[int, Epoch], None]) 
             return Failed(task.trial, str(error))
         except Exception as error:
             return Failed(task.trial, f"{type(error).__name__}: {error}")
-        return Finished(outcome, environment.describe(environment.device(shared.run.device)))
+        made_on = environment.describe(environment.device(shared.run.device))
+        return Finished(outcome, made_on | ({environment.AT_ONCE: str(shared.at_once)} if shared.at_once > 1 else {}))

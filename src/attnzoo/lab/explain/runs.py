@@ -8,6 +8,8 @@ from typing import Final
 from torch import nn
 
 from attnzoo.errors import AttnzooError
+from attnzoo.lab.layout import model_file
+from attnzoo.lab.spelling import spelled
 from attnzoo.lab.store import read_all
 from attnzoo.lab.trained import Trained, load_trained
 from attnzoo.lab.trial import PLAIN, Trial, Variant
@@ -61,16 +63,17 @@ def open_run(run: Path, module: str | None = None, seed: int | None = None) -> R
 def _only(folder: Path, module: str | None, seed: int | None) -> Path:
     """The model file of the one trial of a study that is meant."""
     trials = [record.outcome.trial for record in read_all(folder)[1]]
-    there = {trial: file for trial in trials if (file := folder / "models" / f"{trial.slug()}.safetensors").exists()}
+    there = {trial: file for trial in trials if (file := model_file(folder, trial)).exists()}
     if not there:
         raise AttnzooError(
             f"{folder}: expected trained networks models/*.safetensors, found none; to train them again, delete "
             "the folder trials and run compare again."
         )
+    wanted = spelled(module) if module else None
     meant = [
         trial
         for trial in there
-        if (trial.variant.module == module if module else trial.variant.module != PLAIN)
+        if (trial.variant.module == wanted if wanted else trial.variant.module != PLAIN)
         and not trial.variant.matches
         and seed in (None, trial.seed)
     ]

@@ -146,10 +146,10 @@ def _latency(taken: Sequence[float], first: Sequence[float], batch: int) -> Late
 def _milliseconds(run: Callable[[], None], device: torch.device) -> float:
     if device.type == "cuda":
         return _by_events(run, device)
-    _finish(device)
+    finish(device)
     start = time.perf_counter()
     run()
-    _finish(device)
+    finish(device)
     return 1000 * (time.perf_counter() - start)
 
 
@@ -164,7 +164,7 @@ def _by_events(run: Callable[[], None], device: torch.device) -> float:
         return begin.elapsed_time(end)
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
     """Wait for an accelerator's queue; a CPU has none."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attnzoo.lab import words
-from attnzoo.lab.study import Measured, Study, summarise
+from attnzoo.lab.study import MISSING, Measured, Study, summarise
 from attnzoo.lab.trial import Outcome, Trial, Variant
 
 _MOST: Final = 4  # settings that a name holds
@@ -39,6 +39,8 @@ def _join(group: Mapping[str, Study]) -> Study:
         for row in study.rows:
             measured.setdefault(row.variant, row.measured)
             controls[row.variant] = {**row.controls, **controls.get(row.variant, {})}
+    found = [MISSING.format(trial) for study in group.values() for trial in study.failed if trial in outcomes]
+    notes = {note: None for note in notes if not note.startswith(tuple(f"{text} (" for text in found))}
     first_study = next(iter(group.values()))
     trials = list(outcomes.values())
     return Study(

@@ -76,7 +76,7 @@ def _study(raw: Any) -> Study:
     _expect(isinstance(raw, dict) and raw.get("format") == _FORMAT, f"the format is not {_FORMAT!r}")
     _printable(raw)
     trials = [_outcome(trial) for trial in raw["trials"]]
-    variants = [_variant(one["variant"]) for one in raw["variants"]]
+    variants = [variant_from(one["variant"]) for one in raw["variants"]]
     _expect(len({outcome.trial for outcome in trials}) == len(trials), "a trial stands there twice")
     _expect(len(set(variants)) == len(variants) > 0, "a variant stands there twice, or there is none")
     lengths = {(outcome.trial.variant, len(outcome.epochs)) for outcome in trials}
@@ -107,23 +107,18 @@ def _settings(raw: Any) -> dict[str, Any]:
     return settings
 
 
-def _variant(raw: Any) -> Variant:
-    variant = variant_from(raw)
-    for text in (variant.module, variant.backbone, variant.at, variant.matches):
-        _text(text)
-    return variant
-
-
 def _controls(raw: Any) -> dict[str, Variant]:
     _expect(set(raw) <= set(CONTROLS), f"unknown controls {sorted(raw)}")
-    return {kind: _variant(control) for kind, control in raw.items()}
+    return {kind: variant_from(control) for kind, control in raw.items()}
 
 
 def _measured(raw: Any) -> Measured:
     cost = raw["cost"]
     passes = {name: None if raw[name] is None else _latency(raw[name]) for name in ("batch", "step")}
     counted = {name: _whole(cost[name]) for name in ("parameters", "macs", "activation_bytes")}
-    return Measured(Cost(**counted), _latency(raw["forward"]), **passes)
+    peak = None if raw["peak"] is None else _number(raw["peak"])
+    _expect(peak != 0, "a peak is 0")
+    return Measured(Cost(**counted), _latency(raw["forward"]), **passes, peak=peak)
 
 
 def _latency(raw: Any) -> Latency:
@@ -134,7 +129,7 @@ def _latency(raw: Any) -> Latency:
 
 
 def _trial(raw: Any) -> Trial:
-    return Trial(_variant(raw["variant"]), _whole(raw["seed"]))
+    return Trial(variant_from(raw["variant"]), _whole(raw["seed"]))
 
 
 def _outcome(raw: Any) -> Outcome:

@@ -70,6 +70,7 @@ def summary(row: Row) -> dict[str, Any]:
             f"{name}_ratio": latency.ratio if latency else None,
             f"{name}_images_per_second": latency.images_per_second if latency else None,
         }
+    found |= {"peak_used": row.measured.used}
     return found | {"joules_per_epoch": row.joules, "train_seconds": row.train_seconds}
 
 
