@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from attnzoo import AttnzooError
-from attnzoo.lab import engines
+from attnzoo.lab import engines, environment
 from attnzoo.lab.data import Data, load
 from attnzoo.lab.engines import Failed, Finished, Shared, Task
 from attnzoo.lab.observer import Observer
@@ -88,6 +89,8 @@ def test_ray_gives_what_one_process_gives_though_workers_die(
     killer = Killer(plain=1, se=2)
     found = run("ray", [PLAIN, SE, ECA], shared(data, tmp_path / "ray"), killer, workers=2)
     alone = run("serial", [PLAIN, ECA], shared(data, tmp_path / "serial"), Observer())
+    assert isinstance(found[PLAIN], Finished)
+    assert found[PLAIN].environment[environment.AT_ONCE] == "2"
     assert [killer.starts.count(trial) for trial in (PLAIN, SE, ECA)] == [2, 2, 1]
     for trial in (PLAIN, ECA):
         assert scores(found[trial]) == scores(alone[trial])
@@ -102,6 +105,24 @@ def test_ray_gives_what_one_process_gives_though_workers_die(
     again = run("serial", [SE], shared(data, tmp_path / "ray"), Observer())
     fresh = run("serial", [SE], shared(data, tmp_path / "fresh"), Observer())
     assert scores(again[SE]) == scores(fresh[SE])
+
+
+def where(*given: object) -> tuple[int, int]:
+    """The process that computes, and its threads."""
+    if given == ("fail",):
+        raise AttnzooError("it failed")
+    return os.getpid(), torch.get_num_threads()
+
+
+def test_other_work_runs_where_trials_run(data: Data, tmp_path: Path) -> None:
+    """A driver may lack the devices of the workers, so that they measure."""
+    pytest.importorskip("ray")
+    for name, here in (("serial", True), ("ray", False)):
+        with engines.choose(name, shared(data, tmp_path), None, None if here else 1) as engine:
+            process, threads = engine.call(where)
+            assert (process == os.getpid(), threads) == (here, 1)
+            with pytest.raises(AttnzooError, match="it failed"):
+                engine.call(where, "fail")
 
 
 def test_a_trial_that_fails_does_not_stop_the_others(

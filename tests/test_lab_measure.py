@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attnzoo import AttnzooError
 from attnzoo.lab.measure import Latency, energy, forward, meter, training_step
+from attnzoo.lab.measure.peak import peak
 
 
 class Busy(nn.Module):
@@ -88,6 +89,21 @@ def test_autocast_is_used_where_asked() -> None:
 
 def test_images_per_second() -> None:
     assert Latency(20.0, (19.0, 21.0), 1.0, batch=128).images_per_second == 6400
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "tera"),
+    [
+        ("NVIDIA H200", torch.bfloat16, 989.4),
+        ("NVIDIA H100 PCIe", None, 378.0),
+        ("NVIDIA H100 80GB HBM3", torch.float16, 989.4),
+        ("NVIDIA A100-SXM4-40GB", None, 156.0),
+        ("NVIDIA A1000", None, None),
+        ("CPU x86_64", torch.bfloat16, None),
+    ],
+)
+def test_peaks_of_known_devices(device: str, dtype: torch.dtype | None, tera: float | None) -> None:
+    assert peak(device, dtype) == (tera and tera * 1e12)
 
 
 def test_bad_arguments() -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from attnzoo import AttnzooError
 from attnzoo.lab import console, report, stats, words
+from attnzoo.lab.columns import columns
 from attnzoo.lab.cost import Cost
 from attnzoo.lab.measure.latency import Latency
 from attnzoo.lab.report import emphasis, tables
@@ -269,6 +270,15 @@ def test_the_same_trial_counts_once_and_a_contradiction_is_told() -> None:
     [note] = one.notes
     assert re.search(r"se at layer\*.*seed 1: top-1 92.50% in folder0, 80.00% in folder1; the first counts", note)
     assert note in words.caveats(one)
+
+
+def test_a_failure_that_another_folder_mended_is_not_told() -> None:
+    whole = study()
+    lost, kept = (outcome.trial for outcome in whole.outcomes[2:4])
+    notes = tuple(f"Failed, and so missing here: {trial} (out of memory)." for trial in (lost, replace(kept, seed=9)))
+    failed = replace(study({"plain": FINAL["plain"]}), failed=(lost, replace(kept, seed=9)), notes=notes)
+    [one] = merged(failed, whole).values()
+    assert (one.failed, one.notes) == ((replace(kept, seed=9),), notes[1:])
 
 
 def test_controls_that_only_a_later_folder_has_count() -> None:
@@ -614,3 +624,21 @@ def test_words() -> None:
         "1 h 03 min",
     ]
     assert [words.plural(n, "seed") for n in (1, 2)] == ["1 seed", "2 seeds"]
+
+
+def test_trials_that_ran_at_once_are_told() -> None:
+    one = study()
+    beside = replace(one, made_on=({**HERE, "trials at once": "2"}, *one.made_on[1:]))
+    told = "Up to 2 trials ran at once: their training times and energy hold what they cost each other."
+    assert told in words.caveats(beside)
+    assert not any("at once" in line for line in words.caveats(one))
+
+
+def test_the_share_of_the_peak() -> None:
+    """64 images in 64 ms are 1000 a second, of 6 x 2.52 M operations each."""
+    one = study()
+    fast = replace(one, rows=tuple(replace(row, measured=replace(row.measured, peak=1e12)) for row in one.rows))
+    assert fast.rows[0].measured.used == pytest.approx(0.01512)
+    [column] = [column for column in columns(fast.rows) if column.heading == "of peak %"]
+    assert column.text(fast.rows[0]) == "1.5"
+    assert "of peak %" not in [column.heading for column in columns(one.rows)]

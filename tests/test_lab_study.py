@@ -1,5 +1,6 @@
 """Is a comparison fair, complete, and safe to interrupt, to extend and to fail in parts?"""
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from attnzoo import AttnzooError, cli, registry
 from attnzoo.lab import backbones, cost, environment, recipes, stats, sweep
 from attnzoo.lab.assessment import measure
+from attnzoo.lab.building import build
 from attnzoo.lab.engines import tasks
 from attnzoo.lab.measure import Latency
 from attnzoo.lab.measure.site import Site
@@ -135,6 +138,9 @@ def test_a_study_is_extended_but_not_changed(tmp_path: Path) -> None:
     assert [(row.variant.module, row.variant.at) for row in study.rows] == [
         *[("plain", ""), ("eca", "block"), ("eca", "last"), ("se", "block"), ("se", "last")]
     ]
+    fewer = compare(tmp_path, ["eca"], seeds=1, observer=(diary := Diary()))
+    assert (diary.started_trials, len(fewer.outcomes)) == ([], len(study.outcomes))
+    assert {row.variant: row.seeds for row in fewer.rows} == {row.variant: row.seeds for row in study.rows}
     for changed, complaint in (
         ({"recipe": replace(QUICK, epochs=4)}, "made with epochs=2, now epochs=4"),
         ({"recipe": replace(QUICK, learning_rate=0.2)}, "made with learning_rate=0.05, now learning_rate=0.2"),
@@ -284,6 +290,22 @@ def test_controls_stand_beside_their_modules(tmp_path: Path, monkeypatch: pytest
     assert [row.variant for row in again.rows] == [row.variant for row in study.rows]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_networks_are_timed_compiled_if_they_were_trained_so(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
+    from attnzoo.lab import assessment
+
+    seen: list[str] = []
+
+    def timed(models: Any, *_: Any, **__: Any) -> dict[str, Latency]:
+        seen.extend(type(model).__name__ for model in models.values())
+        return dict.fromkeys(models, Latency(1.0, (1.0, 1.0), 1.0))
+
+    monkeypatch.setattr(assessment, "forward", timed)
+    monkeypatch.setattr(assessment, "training_step", timed)
+    measure([PLAIN], Site((1, 8, 8), 10, torch.device("cpu"), 1), 16, compiled)
+    assert set(seen) == {"OptimizedModule" if compiled else "CifarResNet"}
+
+
 def test_networks_are_timed_as_they_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the precision and the layout of the study, for the table and for the controls."""
     from attnzoo.lab import assessment, controls
@@ -305,6 +327,40 @@ def test_networks_are_timed_as_they_are_trained(tmp_path: Path, monkeypatch: pyt
     recipe = Recipe(epochs=1, channels_last=True)
     compare(tmp_path, ["simam"], controls=True, seeds=1, recipe=recipe, run=Run(precision="bf16-mixed"))
     assert seen == {(by, torch.bfloat16, True) for by in ("controls", "forward", "step")}
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_convolutions_are_replaced(tmp_path: Path) -> None:
+    """At block all above 1 x 1 but the first; what has no meaning for a convolution is refused."""
+    study = compare(tmp_path, ["do_conv", "se(reduction=4)"], seeds=1, recipe=Recipe(epochs=1))
+    assert [row.label for row in study.rows] == ["plain", "do_conv", "se(reduction=4)"]
+    model = build(Trial(study.rows[1].variant, 0), (1, 8, 8), 10)
+    kinds = [type(part).__name__ for part in model.modules() if hasattr(part, "kernel_size")]
+    assert (kinds[0], kinds.count("DOConv")) == ("Conv2d", 18)
+    (last,) = [v for v in plan(["do_conv"], ["resnet20"], ["layer3.*.conv2"], (1, 8, 8), 10).parameters if not v.plain]
+    assert sum(type(part).__name__ == "DOConv" for part in build(Trial(last, 0), (1, 8, 8), 10).modules()) == 3
+    with pytest.raises(AttnzooError, match=r"do_conv: stands in for convolutions; place it at block .* not at 'stage'"):
+        plan(["do_conv"], ["resnet20"], ["stage"], (1, 8, 8), 10)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_broken_images_are_left_out_by_name(tmp_path: Path) -> None:
+    place = tmp_path / "pets"
+    for split, kind, number in itertools.product(("train", "test"), ("cat", "dog"), range(3)):
+        file = place / split / kind / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (80 * number, 0, 0)).save(file)
+    for broken_file in (place / "train/cat/1.png", place / "test/dog/0.png"):
+        broken_file.write_bytes(b"nothing")
+    given = {"limit_train": None, "limit_test": None, "recipe": Recipe(epochs=1, batch_size=2), "seeds": 1}
+    with pytest.raises(AttnzooError, match="2 of 12 images cannot be used") as caught:
+        compare(tmp_path / "out", ["se"], data=f"folder:{place}", **given)
+    first, second = str(caught.value).splitlines()[1:]
+    assert ("cat/1.png: expected an image" in first, "dog/0.png: expected an image" in second) == (True, True)
+    study = compare(tmp_path / "out", ["se"], data=f"folder:{place}", skip_broken=True, **given)
+    assert study.notes == ("2 broken images were left out; broken.txt names each.",)
+    named = (tmp_path / "out" / "broken.txt").read_text().splitlines()
+    assert [("cat/1.png" in named[0], "dog/0.png" in named[1], len(named))] == [(True, True, 2)]
 
 
 @pytest.mark.usefixtures("unmeasured")
