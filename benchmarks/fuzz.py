@@ -34,8 +34,11 @@ import attnzoo
 from attnzoo.errors import AttnzooError
 from attnzoo.lab import data, recipes
 from attnzoo.lab.checkpoint import Checkpoint
+from attnzoo.lab.controls import Control, Controls
 from attnzoo.lab.data.images import decode
+from attnzoo.lab.measure.site import Site
 from attnzoo.lab.report import record
+from attnzoo.lab.spelling import parse, spelled
 from attnzoo.lab.store import read_all
 from attnzoo.lab.trained import About, load_trained, save_trained
 from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant
@@ -238,6 +241,25 @@ def studies(draw: Draw, folder: Path) -> None:
     record.read(folder)
 
 
+def controls(draw: Draw, folder: Path) -> None:
+    """Controls of a comparison."""
+    module, wider = Variant("eca", at="block"), Variant(widths=((16, 17),), matches="parameters of eca")
+    page = {"settings": {"epochs": 1}, "controls": [asdict(Control(module, "parameters", wider, 1.0))]}
+    (folder / "controls.json").write_bytes(text(page, draw))
+    list(Controls(folder / "controls.json", Site((1, 8, 8), 10, torch.device("cpu"), 1), {"epochs": 1}))
+
+
+def spellings(draw: Draw, _: Path) -> None:
+    """Modules with arguments."""
+    whole = b"se(a=1, b=[(2, None), 'x'], c={'d': -3.5})"
+    try:
+        written = damaged(whole, draw).decode()
+    except UnicodeDecodeError:
+        return
+    if parse(spelled(written)) != parse(written):
+        raise ValueError(f"{written} is spelled {spelled(written)}")
+
+
 def recipe_files(draw: Draw, folder: Path) -> None:
     """Recipes in TOML."""
     (folder / "r.toml").write_bytes(damaged(recipes.text(recipes.recipe("fast")).encode(), draw))
@@ -315,6 +337,8 @@ READERS = (
     cifar,
     trials,
     studies,
+    controls,
+    spellings,
     recipe_files,
     networks,
     checkpoints,
