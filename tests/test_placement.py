@@ -236,6 +236,13 @@ class Activated(nn.Module):
         return x + self.relu(self.conv(x))
 
 
+def test_a_network_that_holds_gates_of_other_layouts_has_its_stages() -> None:
+    """Triplet attention makes its gates with the channels in other dimensions, and multiplies the map by them."""
+    model = timm.create_model("resnet18", num_classes=10)
+    attnzoo.insert(model, "triplet", "block", identity=False, example_input=images())
+    assert [site.path for site in attnzoo.sites(model, "stage", images())] == [f"layer{n}" for n in range(1, 5)]
+
+
 def test_a_submodule_that_ends_several_branches_is_no_place() -> None:
     relu = nn.ReLU()
     sites = attnzoo.sites(nn.Sequential(Activated(relu), Activated(relu)), "block", images(8))

@@ -231,7 +231,7 @@ class _Recorder(TorchFunctionMode):
 
     def _number(self, x: Tensor, name: str, parents: tuple[int, ...], order: tuple[int, ...] | None) -> None:
         shape = tuple(x.shape)
-        before = [self.steps[n] for n in parents]
+        before = [self.steps[n] for n in sorted(parents)]  # where layouts differ, a gate follows what it was made from
         main = max(before, key=lambda step: (step.shape == shape, step.axis is not None, math.prod(step.shape)))
         axis = axis_of_made(name, order, main.shape, main.axis, shape)
         self._numbers[x] = len(self.steps)
