@@ -1,7 +1,6 @@
 """Finished trials on disk: one JSON file each, `trials/SLUG.json`, whole or absent; one writer a folder."""
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.files import DAMAGED, refuse_other, sweep_drafts, write_atomically
 from attnzoo.lab.layout import checkpoint_file, trial_file
-from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant, variant_from
+from attnzoo.lab.trial import Outcome, Trial, Variant, outcome_from
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _all(out: Path) -> list[Record]:
 def _read(file: Path) -> Record:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        outcome = _outcome(raw["outcome"])
+        outcome = outcome_from(raw["outcome"])
         record = Record(outcome, dict(raw["settings"]), {str(k): str(v) for k, v in raw["environment"].items()})
         if len(outcome.epochs) != epochs_of(outcome.trial.variant, record.settings):
             raise ValueError(f"{len(outcome.epochs)} epochs are not what its settings say")
@@ -147,14 +146,3 @@ def _read(file: Path) -> Record:
             f"{file}: expected a finished trial, but it is damaged ({type(error).__name__}: {error}); "
             "delete it and run again."
         ) from error
-
-
-def _outcome(raw: Mapping[str, Any]) -> Outcome:
-    trial = Trial(variant_from(raw["trial"]["variant"]), int(raw["trial"]["seed"]))
-    epochs = tuple(Epoch(**epoch) for epoch in raw["epochs"])
-    for epoch in epochs:
-        needed = (epoch.train_loss, epoch.top1, epoch.seconds)
-        numbers = [*needed, *(value for value in (epoch.top5, epoch.joules) if value is not None)]
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
-            raise ValueError(f"{numbers} are no figures of an epoch")
-    return Outcome(trial, epochs)

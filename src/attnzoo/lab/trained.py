@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.building import build
 from attnzoo.lab.files import DAMAGED, put
-from attnzoo.lab.trial import Trial, variant_from
+from attnzoo.lab.trial import Trial, trial_from
 
 _KEY: Final = "attnzoo.lab"  # of the file's metadata
 _FORMAT: Final = 1
@@ -90,8 +90,7 @@ def read(path: Path) -> tuple[Trial, About, Mapping[str, Tensor]]:
             raise ValueError(f"format {page['format']!r}, expected {_FORMAT}")
         if page["digest"] != _digest(state):
             raise ValueError("its weights are not those that were written")
-        trial = Trial(variant_from(page["trial"]["variant"]), int(page["trial"]["seed"]))
-        return trial, _about(page["about"]), state
+        return trial_from(page["trial"]), _about(page["about"]), state
     except DAMAGED as error:
         raise AttnzooError(
             f"{path}: expected a network trained by the laboratory ({type(error).__name__}: {error}); "

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 PLAIN: Final = "plain"
 STARTS: Final = ("scratch", "base", "trained")
+_MOST: Final = 1e18  # of a loss, or of seconds or joules of an epoch
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,30 @@ def variant_from(raw: Mapping[str, Any]) -> Variant:
         raise TypeError("a variant's names are words")
     widths = tuple((int(narrow), int(wide)) for narrow, wide in raw["widths"])
     return Variant(**{**raw, "widths": widths})
+
+
+def trial_from(raw: Mapping[str, Any]) -> Trial:
+    """The trial whose `asdict`, read back from JSON, is given; raises as `variant_from`."""
+    seed = raw["seed"]
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"{seed!r:.40} is no seed")
+    return Trial(variant_from(raw["variant"]), seed)
+
+
+def outcome_from(raw: Mapping[str, Any]) -> Outcome:
+    """The outcome whose `asdict`, read back from JSON, is given; raises as `variant_from`."""
+    epochs = tuple(_epoch_from(epoch) for epoch in raw["epochs"])
+    if not epochs:
+        raise ValueError("a trial has no epoch")
+    return Outcome(trial_from(raw["trial"]), epochs)
+
+
+def _epoch_from(raw: Mapping[str, Any]) -> Epoch:
+    epoch = Epoch(**raw)
+    needed = (epoch.train_loss, epoch.top1, epoch.seconds)
+    for value in (*needed, *(value for value in (epoch.top5, epoch.joules) if value is not None)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
+            raise ValueError(f"{value!r:.40} is no figure of an epoch")
+    if max(epoch.top1, epoch.top5 or 0) > 100:
+        raise ValueError("a top-1 or top-5 is above 100%")
+    return epoch

@@ -3,7 +3,6 @@
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from attnzoo.lab.files import DAMAGED
 from attnzoo.lab.measure.latency import Latency
 from attnzoo.lab.report.tables import summary
 from attnzoo.lab.study import CONTROLS, Measured, Study, summarise
-from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant, variant_from
+from attnzoo.lab.trial import Variant, outcome_from, trial_from, variant_from
 
 NAME: Final = "results.json"
 _FORMAT: Final = "attnzoo study, version 1"
@@ -75,7 +74,7 @@ def read(folder: Path) -> Study:
 def _study(raw: Any) -> Study:
     _expect(isinstance(raw, dict) and raw.get("format") == _FORMAT, f"the format is not {_FORMAT!r}")
     _printable(raw)
-    trials = [_outcome(trial) for trial in raw["trials"]]
+    trials = [outcome_from(trial) for trial in raw["trials"]]
     variants = [variant_from(one["variant"]) for one in raw["variants"]]
     _expect(len({outcome.trial for outcome in trials}) == len(trials), "a trial stands there twice")
     _expect(len(set(variants)) == len(variants) > 0, "a variant stands there twice, or there is none")
@@ -93,7 +92,7 @@ def _study(raw: Any) -> Study:
         made_on=tuple(_texts(trial["environment"]) for trial in raw["trials"]),
         rows=summarise(trials, measured, controls),
         notes=tuple(_text(note) for note in raw["notes"]),
-        failed=tuple(_trial(trial) for trial in raw["failed"]),
+        failed=tuple(trial_from(trial) for trial in raw["failed"]),
     )
 
 
@@ -126,24 +125,6 @@ def _latency(raw: Any) -> Latency:
     found = Latency(_number(raw["milliseconds"]), (low, high), _number(raw["ratio"]), _whole(raw["batch"]))
     _expect(found.milliseconds > 0, "a latency is 0")
     return found
-
-
-def _trial(raw: Any) -> Trial:
-    return Trial(variant_from(raw["variant"]), _whole(raw["seed"]))
-
-
-def _outcome(raw: Any) -> Outcome:
-    trial = _trial(raw["trial"])
-    epochs = tuple(_epoch(epoch) for epoch in raw["epochs"])
-    _expect(bool(epochs), "a trial has no epoch")
-    return Outcome(trial, epochs)
-
-
-def _epoch(raw: Mapping[str, Any]) -> Epoch:
-    epoch = Epoch(**{name: None if value is None else _number(value) for name, value in raw.items()})  # type: ignore[arg-type]
-    _expect(None not in (epoch.train_loss, epoch.top1, epoch.seconds), "an epoch lacks a number")
-    _expect(max(epoch.top1, epoch.top5 or 0) <= 100, "a top-1 or top-5 is above 100%")
-    return epoch
 
 
 def _texts(raw: Any) -> dict[str, str]:
