@@ -631,6 +631,7 @@ def test_trials_that_ran_at_once_are_told() -> None:
     beside = replace(one, made_on=({**HERE, "trials at once": "2"}, *one.made_on[1:]))
     told = "Up to 2 trials ran at once: their training times and energy hold what they cost each other."
     assert told in words.caveats(beside)
+    assert "another environment" not in Page(render_one(beside)).words
     assert not any("at once" in line for line in words.caveats(one))
 
 

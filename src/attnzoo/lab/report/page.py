@@ -5,6 +5,7 @@ from html import escape
 from importlib.resources import files
 
 from attnzoo.lab import words
+from attnzoo.lab.environment import AT_ONCE
 from attnzoo.lab.report import emphasis, scatter, training
 from attnzoo.lab.report.differences import compared, differences
 from attnzoo.lab.report.html_table import glyph, table
@@ -65,7 +66,7 @@ def _list(kind: str, lines: Sequence[str]) -> str:
 
 
 def _facts(study: Study) -> str:
-    made = {tuple(environment.values()) for environment in study.made_on}
+    made = {tuple(text for name, text in one.items() if name != AT_ONCE) for one in study.made_on}
     on = ", ".join(f"{name} {value}" for name, value in study.environment.items() if name != "device")
     facts = {
         "Images": words.images(study),
