@@ -427,7 +427,7 @@ def test_only_what_passes_the_test_is_called_better() -> None:
 def test_the_report_answers_whether_wider_is_as_good() -> None:
     said = Page(render_one(study(CONTROLLED))).words
     assert "Against plain: se better (paired t-test)." in said
-    assert "Against plain: wider (parameters of se), wider (latency of se) better (paired t-test, 2 tests" in said
+    assert "Widened networks against plain: wider (parameters of se), wider (latency of se) better (paired t-test, 2 tests" in said
     assert "Against plain widened to the same parameters: no evidence for se (paired t-test)." in said
     assert "Against plain widened to the same latency: se worse (paired t-test)." in said
 
@@ -624,6 +624,14 @@ def test_words() -> None:
         "1 h 03 min",
     ]
     assert [words.plural(n, "seed") for n in (1, 2)] == ["1 seed", "2 seeds"]
+
+
+def test_many_notes_are_folded_away_but_there() -> None:
+    notes = tuple(f"Left out: number {number}." for number in range(9))
+    page = render_one(replace(study(), notes=notes))
+    hidden = page[page.index("more notes</summary>") :]
+    assert ["number 0" in hidden, "number 8" in hidden] == [False, True]
+    assert "more notes" not in render_one(study())
 
 
 def test_trials_that_ran_at_once_are_told() -> None:

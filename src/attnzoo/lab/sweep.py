@@ -166,8 +166,8 @@ def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]
 
 def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
     """What was left out or done again, and why."""
-    found = [f"{MISSING.format(one.trial)} ({one.reason})." for one in failed]
-    found += [f"Left out: {variant} ({reason})." for variant, reason in planned.misfits.items()]
+    found = [f"{MISSING.format(one.trial)} ({_bare(one)})." for one in failed]
+    found += [f"Left out: {variant} ({reason.rstrip('.')})." for variant, reason in planned.misfits.items()]
     if images.skipped:
         write_atomically(out / _BROKEN, "".join(f"{sentence}\n" for sentence in images.skipped))
         found.append(f"{len(images.skipped):,} broken images were left out; {_BROKEN} names each.")
@@ -177,6 +177,11 @@ def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> 
             f"These checkpoints were damaged, so their trials started again: {damaged}; delete them when you like."
         )
     return found
+
+
+def _bare(failed: Failed) -> str:
+    """The reason without the trial and the full stop, which the sentence around it has."""
+    return failed.reason.removeprefix(f"trial {failed.trial}: ").rstrip(".")
 
 
 def _worthwhile_threads(images: Data, recipe: Recipe) -> int:

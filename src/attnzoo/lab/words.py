@@ -104,7 +104,8 @@ def _finding(kind: str, rows: Sequence[Row]) -> str:
     if claims["no evidence"]:
         said.append(f"no evidence for {_names(claims['no evidence'])}")
     tests = f", {plural(len(rows), 'test')} corrected by Holm" if len(rows) > 1 else ""
-    return f"Against {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{tests})."
+    against = "Widened networks against" if rows[0].variant.widths else "Against"
+    return f"{against} {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{tests})."
 
 
 def caveats(study: Study) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from typing import Final
 
 from attnzoo.lab import words
 from attnzoo.lab.environment import AT_ONCE
@@ -10,6 +11,8 @@ from attnzoo.lab.report import emphasis, scatter, training
 from attnzoo.lab.report.differences import compared, differences
 from attnzoo.lab.report.html_table import glyph, table
 from attnzoo.lab.study import Study
+
+_NOTES: Final = 6  # that are shown at once
 
 
 def render(studies: Mapping[str, Study], notes: Sequence[str] = ()) -> str:
@@ -62,7 +65,11 @@ def _head(study: Study) -> str:
 
 
 def _list(kind: str, lines: Sequence[str]) -> str:
-    return f'<div class="{kind}">{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>' if lines else ""
+    told = [f"<p>{escape(line)}</p>" for line in lines]
+    if len(told) > _NOTES:
+        more = f"<summary>{len(told) - _NOTES} more notes</summary>{''.join(told[_NOTES:])}"
+        told = [*told[:_NOTES], f"<details>{more}</details>"]
+    return f'<div class="{kind}">{"".join(told)}</div>' if told else ""
 
 
 def _facts(study: Study) -> str:
