@@ -427,7 +427,8 @@ def test_only_what_passes_the_test_is_called_better() -> None:
 def test_the_report_answers_whether_wider_is_as_good() -> None:
     said = Page(render_one(study(CONTROLLED))).words
     assert "Against plain: se better (paired t-test)." in said
-    assert "Widened networks against plain: wider (parameters of se), wider (latency of se) better (paired t-test, 2 tests" in said
+    wider = "wider (parameters of se), wider (latency of se) better (paired t-test, 2 tests"
+    assert f"Widened networks against plain: {wider}" in said
     assert "Against plain widened to the same parameters: no evidence for se (paired t-test)." in said
     assert "Against plain widened to the same latency: se worse (paired t-test)." in said
 
