@@ -129,9 +129,9 @@ def _compare(
         failed = train_missing(trials, recipe, engine, store, observer)
         observer.measuring()
         records = store.sorted([*planned.bases, *rows])
-        if not records:
-            raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
         rows = list(dict.fromkeys(v for record in records if (v := record.outcome.trial.variant).start != "base"))
+        if not rows:
+            raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
         beside = [control for control in known if control.module in rows]
         outcomes = tuple(record.outcome for record in records)
         return Study(

@@ -6,15 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from attnzoo.errors import AttnzooError
-from attnzoo.lab import environment
-from attnzoo.lab.engines.tasks import Failed, Finished, Shared, Task, attempt
+from attnzoo.lab.engines.tasks import Failed, Finished, Result, Shared, Task, attempt, compute
 from attnzoo.lab.observer import Observer
 from attnzoo.lab.trial import Epoch
 
-_Result = TypeVar("_Result")
 RETRIES: Final = 2  # of a trial whose process died
 Told = tuple[int, Epoch] | Finished | Failed
 
@@ -109,11 +107,11 @@ class Cluster:
             else:
                 yield told
 
-    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+    def call(self, function: Callable[..., Result], *given: Any) -> Result:
         """What a function returns or raises in a worker, with as many CPU threads as a trial."""
-        work = self._ray.remote(**self._needs, max_retries=0)(_call)
+        work = self._ray.remote(**self._needs, max_retries=0)(compute)
         try:
-            result: _Result = self._ray.get(work.remote(function, given, self.shared.threads))
+            result: Result = self._ray.get(work.remote(function, given, self.shared.threads))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
@@ -133,11 +131,6 @@ class Cluster:
             reason = str(error).splitlines()[0]
             return Failed(trial, f"the process that trained {trial} died {RETRIES + 1} times ({reason})")
         return told
-
-
-def _call(function: Callable[..., _Result], given: Sequence[Any], threads: int) -> _Result:
-    with environment.threads(threads):
-        return function(*given)
 
 
 def _work(task: Task, shared: Shared) -> Iterator[Told]:

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from attnzoo.lab import environment
-from attnzoo.lab.engines.tasks import Failed, Finished, Shared, Task, attempt
+from attnzoo.lab.engines.tasks import Failed, Finished, Result, Shared, Task, attempt, compute
 from attnzoo.lab.observer import Observer
-
-_Result = TypeVar("_Result")
 
 
 class Serial:
@@ -35,7 +32,6 @@ class Serial:
             observer.started(task.trial)
             yield attempt(task, self.shared, partial(observer.epoch, task.trial))
 
-    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+    def call(self, function: Callable[..., Result], *given: Any) -> Result:
         """What a function returns or raises here, with as many CPU threads as a trial."""
-        with environment.threads(self.shared.threads):
-            return function(*given)
+        return compute(function, given, self.shared.threads)

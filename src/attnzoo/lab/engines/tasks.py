@@ -13,7 +13,7 @@ from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.train import Run, train
 from attnzoo.lab.trial import Epoch, Outcome, Trial
 
-_Result = TypeVar("_Result")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,14 @@ class Engine(Protocol):
     def run(self, tasks: Sequence[Task], observer: Observer) -> Iterator[Finished | Failed]:
         """Run all tasks; give what came of each as soon as it is known, in any order."""
 
-    def call(self, function: Callable[..., _Result], *given: Any) -> _Result:
+    def call(self, function: Callable[..., Result], *given: Any) -> Result:
         """What a function returns or raises on a device on which trials run, with as many CPU threads."""
+
+
+def compute(function: Callable[..., Result], given: Sequence[Any], threads: int) -> Result:
+    """What a function returns or raises here, with so many CPU threads."""
+    with environment.threads(threads):
+        return function(*given)
 
 
 def attempt(task: Task, shared: Shared, on_epoch: Callable[[int, Epoch], None]) -> Finished | Failed:
