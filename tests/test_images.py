@@ -60,8 +60,8 @@ def test_a_cameras_rotation_is_carried_out() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be decoded"),
-        (b"not an image", "cannot be decoded"),
+        (b"", "expected an image, one of JPEG, PNG"),
+        (b"not an image", "expected an image, one of JPEG, PNG"),
         (encode(Image.fromarray(gradient(64, 64)), "JPEG")[:-200], "cannot be decoded"),
         (encode(Image.fromarray(gradient(64, 64)))[:-60], "cannot be decoded"),
         (

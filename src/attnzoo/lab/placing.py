@@ -12,7 +12,7 @@ from attnzoo.surgery import insert, replace
 from attnzoo.surgery.placement import PLACEMENTS
 from attnzoo.surgery.replacement import convolves
 
-_OURS: Final = ("model", "name", "at", "which", "identity", "example_input", "freeze", "stack")
+_OURS: Final = ("model", "name", "at", "which", "identity", "example_input", "freeze", "stack", "preserve")
 
 
 def place(model: nn.Module, variant: Variant, example: Tensor) -> None:
@@ -20,7 +20,8 @@ def place(model: nn.Module, variant: Variant, example: Tensor) -> None:
 
     What plugs in goes by `attnzoo.insert` where `variant.at` says, as the identity if the variant starts "trained".
     What stands in for a convolution goes by `attnzoo.replace`: where `variant.at` is "block", every convolution above
-    1 x 1 but the first; otherwise those that match it as a glob.
+    1 x 1 but the first; otherwise those that match it as a glob. It takes their weights over if the variant starts
+    "trained", and has those of its authors' initialisation from scratch.
 
     Args:
         model: the backbone.
@@ -32,20 +33,21 @@ def place(model: nn.Module, variant: Variant, example: Tensor) -> None:
             for a convolution.
     """
     name, arguments = parse(variant.module)
+    identity = variant.start == "trained"
     if ours := [key for key in arguments if key in _OURS]:
         raise AttnzooError(f"{name}: {ours[0]}= is not an argument of the module here; leave it out.")
     given: dict[str, Any] = arguments
     if registry.card(name).plug_in or not convolves(name):
-        insert(model, name, variant.at, variant.start == "trained", example, **given)
+        insert(model, name, variant.at, identity, example, **given)
     elif variant.at == "block":
-        replace(model, name, _spatial(model), **given)
+        replace(model, name, _spatial(model), identity, **given)
     elif variant.at in PLACEMENTS:
         raise AttnzooError(
             f"{name}: stands in for convolutions; place it at block (all above 1 x 1 but the first) or by a glob such "
             f"as 'layer*.*.conv2', not at {variant.at!r}."
         )
     else:
-        replace(model, name, variant.at, **given)
+        replace(model, name, variant.at, identity, **given)
 
 
 def _spatial(model: nn.Module) -> list[str]:

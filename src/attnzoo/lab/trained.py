@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.building import build
+from attnzoo.lab.cooling import cooled
 from attnzoo.lab.files import DAMAGED, put
 from attnzoo.lab.trial import Trial, trial_from
 
@@ -73,7 +74,7 @@ def load_trained(path: Path) -> Trained:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise AttnzooError(f"{path}: its weights do not fit {trial} ({error}); train it again.") from error
-    return Trained(model.eval(), trial, about)
+    return Trained(cooled(trial.variant, model).eval(), trial, about)
 
 
 def read(path: Path) -> tuple[Trial, About, Mapping[str, Tensor]]:

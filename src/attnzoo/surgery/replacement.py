@@ -60,7 +60,7 @@ class Replacement:
         return "\n".join(lines)
 
 
-def replace(model: nn.Module, name: str, which: At, **arguments: Any) -> Replacement:
+def replace(model: nn.Module, name: str, which: At, preserve: bool = True, **arguments: Any) -> Replacement:
     """Put one module of the registry in place of every matching plain convolution, in place.
 
     Where the mathematics allows, the pretrained weights are taken over: the model's outputs, in eval mode, do not
@@ -72,6 +72,8 @@ def replace(model: nn.Module, name: str, which: At, **arguments: Any) -> Replace
         which: the convolutions: a glob over dotted names ('layer4.*.conv2'; `*` stays within one part of the name,
             `**` crosses dots), a list of globs, or a predicate of name and submodule. What matches besides
             convolutions is left alone.
+        preserve: take the weights over. False leaves the module as its authors initialise it, which is what training
+            from scratch wants: weights that repeat random ones learn more slowly than fresh ones.
         **arguments: of the module; what the convolution settles (channels, kernel size, stride, ...) is filled in.
 
     Returns:
@@ -91,7 +93,7 @@ def replace(model: nn.Module, name: str, which: At, **arguments: Any) -> Replace
     chosen = {path: convs[path] for path in match(named, which, "which", list(convs)) if path in convs}
     if not chosen:
         raise AttnzooError(f"replace: which={which!r} matches no nn.Conv2d, only other submodules.")
-    made = {path: _stand_in(name, path, conv, arguments) for path, conv in chosen.items()}
+    made = {path: _stand_in(name, path, conv, preserve, arguments) for path, conv in chosen.items()}
     for path, conv in chosen.items():
         for other, module in list(model.named_modules(remove_duplicate=False)):
             if module is conv:
@@ -105,7 +107,9 @@ def convolves(name: str) -> bool:
     return card.contract == "conv" or card.family == "convolution"
 
 
-def _stand_in(name: str, path: str, conv: nn.Conv2d, arguments: dict[str, Any]) -> tuple[nn.Module, Replaced]:
+def _stand_in(
+    name: str, path: str, conv: nn.Conv2d, preserve: bool, arguments: dict[str, Any]
+) -> tuple[nn.Module, Replaced]:
     """The module that stands in for a convolution, and what is to be said of it."""
     if conv._forward_hooks or conv._forward_pre_hooks or hasattr(conv, "parametrizations"):
         raise AttnzooError(
@@ -119,7 +123,7 @@ def _stand_in(name: str, path: str, conv: nn.Conv2d, arguments: dict[str, Any]) 
     try:
         module = registry.create(name, **given)
         module.to(device=conv.weight.device, dtype=conv.weight.dtype)
-        why = _take_over(module, name, conv)
+        why = _take_over(module, name, conv) if preserve else "initialised afresh, as preserve=False asks"
         off = _difference(module, conv)
     except (AttnzooError, TypeError) as error:
         raise AttnzooError(f"replace: {path}, {conv}: {error}") from error

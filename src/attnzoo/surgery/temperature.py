@@ -1,7 +1,5 @@
 """Annealing the temperature of dynamic convolutions."""
 
-from collections.abc import Iterator
-
 from torch import nn
 
 from attnzoo import checks, registry
@@ -26,7 +24,7 @@ class TemperatureSchedule:
 
     def __init__(self, model: nn.Module, start: float = 30.0, end: float = 1.0, epochs: int = 10) -> None:
         checks.positive("TemperatureSchedule", epochs=epochs)
-        self.modules = list(_annealed(model))
+        self.modules = annealed(model)
         if not self.modules:
             raise AttnzooError(
                 "TemperatureSchedule: the model holds no module with a temperature, such as odconv or dynamic_conv; "
@@ -62,9 +60,7 @@ class TemperatureSchedule:
             module.temperature = self.temperature  # type: ignore[assignment]
 
 
-def _annealed(model: nn.Module) -> Iterator[nn.Module]:
+def annealed(model: nn.Module) -> list[nn.Module]:
     """The registry's convolutions with a temperature."""
     classes = registry.classes("conv")
-    for module in model.modules():
-        if type(module) in classes and hasattr(module, "temperature"):
-            yield module
+    return [module for module in model.modules() if type(module) in classes and hasattr(module, "temperature")]
