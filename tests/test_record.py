@@ -1,5 +1,7 @@
 """Does record collect every attention map, cost nothing when off, and survive compilation?"""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,16 +9,28 @@ from torch import nn
 import attnzoo
 from attnzoo import examples
 
+FAMILIES = ("channel", "spatial", "channel_spatial", "self_attention")  # whose modules have maps to show
+MAPLESS = ("cgnl", "glore")  # one number relates all places; features are projected, without weights that compete
+
+
+def built(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    torch.manual_seed(0)
+    size = examples.fitting(name, (5, 6))
+    return attnzoo.create(name, **examples.arguments(name, size=size)), examples.inputs(name, size=size)
+
+
+def first(output: object) -> torch.Tensor:
+    return output if isinstance(output, torch.Tensor) else output[0]
+
 
 @pytest.mark.parametrize("name", attnzoo.names())
 def test_every_module_shows_its_maps(name: str) -> None:
-    torch.manual_seed(0)
-    size = examples.fitting(name, (5, 6))
-    module = attnzoo.create(name, **examples.arguments(name, size=size)).eval()
-    inputs = examples.inputs(name, size=size)
+    module, inputs = built(name)
+    module.eval()
     plain = module(*inputs)
     kinds = {type(part) for part in module.modules() if type(part).__module__.startswith("attnzoo.")}
     if not any(hasattr(kind, "gate") or hasattr(kind, "attention") for kind in kinds):
+        assert attnzoo.card(name).family not in FAMILIES or name in MAPLESS
         with pytest.raises(attnzoo.AttnzooError, match="holds no attnzoo module"), attnzoo.record(module):
             pass
         return
@@ -31,7 +45,39 @@ def test_every_module_shows_its_maps(name: str) -> None:
     count = len(maps)
     module(*inputs)
     assert len(maps) == count
-    assert not any("gate" in vars(m) or m._forward_hooks for m in module.modules())
+    assert not any("gate" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+@pytest.mark.parametrize("name", sorted(set(attnzoo.names("self_attention")) - set(MAPLESS)))
+def test_recording_does_not_disturb_training(name: str) -> None:
+    """Outputs, running statistics, gradients and the next random draw are those of a run without it."""
+    module, inputs = built(name)
+    found = []
+    for watched in (False, True):
+        twin = copy.deepcopy(module).train()
+        torch.manual_seed(1)
+        if watched:
+            with attnzoo.record(twin):
+                y = first(twin(*inputs))
+        else:
+            y = first(twin(*inputs))
+        drawn = torch.rand(1)
+        y.sum().backward()
+        found.append(
+            [y, drawn, *twin.state_dict().values(), *(p.grad for p in twin.parameters() if p.grad is not None)]
+        )
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_maps_of_training_are_those_that_forward_used() -> None:
+    """The bases move within forward; the map belongs to where they were."""
+    module, inputs = built("em_attention")
+    module.train()
+    before = copy.deepcopy(module)
+    with attnzoo.record(module) as maps:
+        module(*inputs)
+    assert not torch.equal(before.bases, module.bases)
+    torch.testing.assert_close(maps[""], before.attention(*inputs))
 
 
 def test_gates_are_what_forward_multiplies_by() -> None:

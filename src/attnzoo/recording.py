@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ def record(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         `gate`: what forward multiplies by. Kept as (B, C) for channels, (B, H, W) for places, in full
             otherwise.
         `attention`: an affinity (B, heads, N, M), which forward itself does not store: computed here,
-            without gradient and dropout.
+            without gradient and dropout, from the running statistics and random draws that forward itself met.
     A module that runs again inside the context adds 'path#2', 'path#3', ... Compiled models run eagerly
     meanwhile. Outside the context nothing remains, and nothing is paid.
 
@@ -64,11 +64,52 @@ def _watch_gate(module: nn.Module, path: str, maps: dict[str, Tensor]) -> Callab
 
 
 def _watch_attention(module: nn.Module, path: str, maps: dict[str, Tensor]) -> Callable[[], object]:
+    """Once forward has taken its inputs, compute the map from the state that it found, and leave the one it left."""
+    found: list[_State] = []
+
+    def remember(*_: Any) -> None:
+        found[:] = [_State.of(module)]
+
     def watched(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], __: Any) -> None:
-        with torch.no_grad():
+        with torch.no_grad(), found[0].again():
             _keep(maps, path, module.attention(*inputs, **named))  # type: ignore[operator]
 
-    return module.register_forward_hook(watched, with_kwargs=True).remove
+    handles = (module.register_forward_pre_hook(remember), module.register_forward_hook(watched, with_kwargs=True))
+
+    def undo() -> None:
+        for handle in handles:
+            handle.remove()
+
+    return undo
+
+
+class _State(NamedTuple):
+    """What a forward pass may move: buffers, such as running statistics, and torch's generators."""
+
+    buffers: list[tuple[nn.Module, str, Tensor]]
+    cpu: Tensor
+    cuda: list[Tensor]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "_State":
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        held = ((part, key, x) for part in module.modules() for key, x in part._buffers.items() if x is not None)
+        return cls([(part, key, x.clone()) for part, key, x in held], torch.get_rng_state(), cuda)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Within, the module has this state; its own buffers, which a backward pass may still read, stay untouched."""
+        own = [(part, key, part._buffers[key]) for part, key, _ in self.buffers]
+        with torch.random.fork_rng(range(len(self.cuda))):
+            torch.set_rng_state(self.cpu)
+            torch.cuda.set_rng_state_all(self.cuda)
+            try:
+                for part, key, value in self.buffers:
+                    part._buffers[key] = value
+                yield
+            finally:
+                for part, key, buffer in own:
+                    part._buffers[key] = buffer
 
 
 def _keep(maps: dict[str, Tensor], path: str, value: Tensor) -> None:

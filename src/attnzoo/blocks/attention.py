@@ -32,7 +32,9 @@ def affinity(
     `scale` is 1/sqrt(d) by default. `positions` are added to the logits, see `position_terms`. `weights` (B, h, N, M)
     multiply them; then `mask`, True where a key is removed, takes effect.
     """
-    logits = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    logits = q @ k.transpose(-2, -1)
+    if scale != 1:
+        logits = logits * (q.shape[-1] ** -0.5 if scale is None else scale)
     if positions is not None:
         down, across = positions
         logits = logits + (down[..., None] + across[..., None, :]).flatten(3)
@@ -54,13 +56,10 @@ def attend(
 ) -> Tensor:
     """`affinity` times v, its entries dropped with probability `dropout`: (B, h, N, d) -> (B, h, N, dv).
 
-    Only multiplicative weights need the stored map; without them it is never formed where torch can avoid it.
+    Multiplicative weights need the stored map; see `attention` for the rest.
     """
-    if weights is None and mask is None and not dropout:
-        return attention(q, k, v, scale)
     if weights is None:
-        keep = None if mask is None else ~mask
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=keep, dropout_p=dropout, scale=scale)
+        return attention(q, k, v, scale, mask=mask, dropout=dropout)
     return F.dropout(affinity(q, k, mask, weights, scale), dropout) @ v
 
 

@@ -5,15 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnzoo.kernels.chunking import ENTRIES, Scratch, batched, chunks
+from attnzoo.kernels.chunking import Scratch, batched, cut
+from attnzoo.kernels.column_attention.naive import naive_gradients
 
+ENTRIES = 2**20  # of the map at a time, 4 MiB in float32
 FORWARD, BACKWARD = "attnzoo::chunked_column_attention", "attnzoo::chunked_column_attention_backward"
 
 
 def chunked_column_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """As `column_attention`; no second derivatives."""
+    """As `column_attention`. Where gradients are to have gradients, they store the map."""
     y: Tensor = _Chunked.apply(*(x.flatten(0, 1) for x in (q, k, v)))
-    return y.unflatten(0, (-1, q.shape[1]))
+    return y.unflatten(0, q.shape[:2])
 
 
 class _Chunked(torch.autograd.Function):
@@ -32,7 +34,10 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.attnzoo.chunked_column_attention_backward(*ctx.saved_tensors, dy)
+        q, k, v = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return naive_gradients(q, k, v, dy)
+        return torch.ops.attnzoo.chunked_column_attention_backward(q, k, v, dy)
 
 
 @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
@@ -40,8 +45,8 @@ def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
     """(B, N, d), (B, M, d), (B, M, dv) -> (B, N, dv), in a list, as `batched` wants it."""
     (y,) = _like_output(q, k, v)
     y.zero_()
-    scratch = Scratch(k, q, ENTRIES // 2)
-    for b, m in chunks(k, q, ENTRIES // 2):
+    parts, (scratch,) = _parts(k, q, 1)
+    for b, m in parts:
         p = _weights(k[b, m], q[b], scratch)
         y[b].baddbmm_(p.mT, v[b, m])
     return [y]
@@ -52,12 +57,12 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> tuple[Tensor, Tens
     """The gradients of q, k and v, for that of y."""
     dq, dk, dv = _like_inputs(q, k, v, dy)
     dq.zero_()
-    weights, gradients = Scratch(k, q, ENTRIES // 2), Scratch(k, q, ENTRIES // 2)
-    for b, m in chunks(k, q, ENTRIES // 2):
+    parts, (weights, gradients) = _parts(k, q, 2)
+    for b, m in parts:
         p = _weights(k[b, m], q[b], weights)
         dv[b, m] = p @ dy[b]
         through = (dv[b, m] * v[b, m]).sum(dim=2, keepdim=True)
-        ds = torch.bmm(v[b, m], dy[b].mT, out=gradients.map(k[b, m])).sub_(through).mul_(p)
+        ds = torch.bmm(v[b, m], dy[b].mT, out=gradients.map(*p.shape)).sub_(through).mul_(p)
         dk[b, m] = ds @ q[b]
         dq[b].baddbmm_(ds.mT, k[b, m])
     return dq, dk, dv
@@ -65,8 +70,16 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> tuple[Tensor, Tens
 
 def _weights(k: Tensor, q: Tensor, scratch: Scratch) -> Tensor:
     """The softmax over the queries, a row for each key."""
-    torch.bmm(k, q.mT, out=scratch.map(k))
-    return scratch.softmax(k)
+    return scratch.softmax(torch.bmm(k, q.mT, out=scratch.map(k.shape[0], k.shape[1], q.shape[1])))
+
+
+def _parts(k: Tensor, q: Tensor, maps: int) -> tuple[list[tuple[slice, slice]], list[Scratch]]:
+    """Samples and keys to compute together, whole samples where they are small, and memory for so many maps of them."""
+    samples, keys = k.shape[0], k.shape[1]
+    some = max(1, min(keys, max(ENTRIES // max(q.shape[1], 1), 16)))
+    several = max(1, min(samples, ENTRIES // max(q.shape[1] * keys, 1)))
+    parts = [(b, m) for b in cut(samples, several) for m in cut(keys, some)]
+    return parts, [Scratch(k, several, some, q.shape[1]) for _ in range(maps)]
 
 
 def _like_output(q: Tensor, _: Tensor, v: Tensor) -> list[Tensor]:

@@ -3,10 +3,14 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from attnzoo import checks
-from attnzoo.blocks import merge_heads, split_heads, to_map, to_tokens
+from attnzoo.blocks import attend, merge_heads, split_heads, to_map, to_tokens, wide
 from attnzoo.registry import Paper, register
+
+ENTRIES = 2**21  # of the mixed heads' maps at a time, 8 MiB in float32
+EPS = 1e-5  # of the instance norm
 
 
 @register(
@@ -51,7 +55,8 @@ class EMSA(nn.Module):
         attn_drop, proj_drop: dropout of the map and of the output.
 
     Shape: (B, C, H, W) -> (B, C, H, W), for any H and W from 1 up, from 2 where sr_ratio is odd and above 1.
-    Cost: 2 N C^2 + 2 M C^2 + 2 N M C multiply-adds, N = H W places and M about N / s^2.
+    Cost: 2 N C^2 + 2 M C^2 + 2 N M C multiply-adds, N = H W places and M about N / s^2. No map is stored, but by
+        compiled programs with apply_transform.
     Raises: AttnzooError for heads that do not divide the channels, a map too small to
         reduce, or an input that is not (B, C, H, W).
     """
@@ -110,10 +115,7 @@ class EMSA(nn.Module):
         checks.at_least_size("emsa", x, self.least)
         q, k, v = self._queries_keys_values(x)
         dropout = self.attn_drop if self.training else 0.0
-        if self.mix is None:
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        else:
-            y = F.dropout(self._affinity(q, k), dropout) @ v
+        y = attend(q, k, v, dropout=dropout) if self.mix is None else self._mixed(q, k, v, dropout)
         return to_map(self.proj_drop(self.proj(merge_heads(y))), *x.shape[2:])
 
     def attention(self, x: Tensor) -> Tensor:
@@ -126,9 +128,35 @@ class EMSA(nn.Module):
         q = self.q(to_tokens(x))
         return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
-    def _affinity(self, q: Tensor, k: Tensor) -> Tensor:
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+        """The instance norm of the softmax of the mixed heads, times v: (B, h, N, dk) -> (B, h, N, dv).
+
+        The rows of a softmax have the mean 1/M, so that only the variance is left to be gathered: some queries at a
+        time, computed again in the backward pass. A compiled program takes all at once.
+        """
+        (batch, heads, places, _), keys = q.shape, k.shape[2]
+        some = max(ENTRIES // (batch * heads * keys), 1)
+        if torch.compiler.is_compiling() or places <= some:
+            y, squares = self._centred(q, k, v, dropout)
+        else:
+            parts = [
+                checkpoint(self._centred, part, k, v, dropout, use_reentrant=False) for part in q.split(some, dim=2)
+            ]
+            y, squares = torch.cat([y for y, _ in parts], dim=2), torch.stack([s for _, s in parts]).sum(dim=0)
+        variance = squares / (places * keys)
+        return y * (variance + EPS * keys**2).rsqrt()[..., None, None].to(y.dtype)
+
+    def _centred(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+        """M p - 1, p the softmax of the mixed heads: its product with v, and the sum of its squares (B, h)."""
+        centred = self._softmax(q, k) * k.shape[2] - 1
+        return F.dropout(centred, dropout) @ v, wide(centred).square().sum(dim=(2, 3))
+
+    def _softmax(self, q: Tensor, k: Tensor) -> Tensor:
         logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        return (logits if self.mix is None else self.mix(logits)).softmax(dim=-1)
+
+    def _affinity(self, q: Tensor, k: Tensor) -> Tensor:
+        weights = self._softmax(q, k)
         if self.mix is None:
-            return logits.softmax(dim=-1)
-        mixed = self.mix(logits).softmax(dim=-1)
-        return F.layer_norm(mixed, mixed.shape[-2:])  # as an instance norm, which refuses maps of one pixel
+            return weights
+        return F.layer_norm(weights, weights.shape[-2:], eps=EPS)  # as an instance norm, which refuses a single pixel

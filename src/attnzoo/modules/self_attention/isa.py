@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, Layer, attend
+from attnzoo.blocks import ConvNormAct, Layer, affinity, attend
 from attnzoo.registry import Paper, register
+
+_ACROSS, _WITHIN = (0, 3, 5, 2, 4, 1), (0, 2, 4, 3, 5, 1)
 
 
 @register(
@@ -153,12 +155,18 @@ class _Attention(nn.Module):
         self.proj = ConvNormAct(values, out_channels, norm_layer=norm_layer)
 
     def forward(self, x: Tensor, block: tuple[int, int], across: bool) -> Tensor:
-        order = (0, 3, 5, 2, 4, 1) if across else (0, 2, 4, 3, 5, 1)
-        q, k, v = (_cut(layer(x), block).permute(order) for layer in (self.query, self.key, self.value))
+        order = _ACROSS if across else _WITHIN
+        q, k, v = (_grouped(layer(x), block, order) for layer in (self.query, self.key, self.value))
         queries, keys, values = (part.flatten(3, 4).flatten(1, 2) for part in (q, k, v))
         y = attend(queries, keys, values)  # (B, groups, places, V)
         y = y.view(v.shape).permute([order.index(i) for i in range(6)])
         return self.proj(y.flatten(4, 5).flatten(2, 3))
+
+    def attention(self, x: Tensor, block: tuple[int, int], across: bool) -> Tensor:
+        """(B, C, H, W) -> the maps (B, groups, places, places), the groups where others have heads."""
+        order = _ACROSS if across else _WITHIN
+        q, k = (_grouped(layer(x), block, order).flatten(3, 4).flatten(1, 2) for layer in (self.query, self.key))
+        return affinity(q, k)
 
 
 def _window(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
@@ -167,6 +175,6 @@ def _window(x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     return x.index_select(2, rows).index_select(3, columns)
 
 
-def _cut(x: Tensor, block: tuple[int, int]) -> Tensor:
-    """(B, C, H, W) -> (B, C, H / h, h, W / w, w)."""
-    return x.unflatten(3, (-1, block[1])).unflatten(2, (-1, block[0]))
+def _grouped(x: Tensor, block: tuple[int, int], order: tuple[int, ...]) -> Tensor:
+    """(B, C, H, W) -> (B, C, H / h, h, W / w, w), its dimensions in that order: two of groups, two of places, C."""
+    return x.unflatten(3, (-1, block[1])).unflatten(2, (-1, block[0])).permute(order)
