@@ -30,6 +30,12 @@ def timm_layer(path: str, *arguments: Any, **named: Any) -> Peer:
     return lambda: getattr(importlib.import_module(f"timm.layers.{file}"), name)(*arguments, **named)
 
 
+def timm_model(path: str, *arguments: Any, **named: Any) -> Peer:
+    """A class of timm's models, as 'file.Class'."""
+    file, name = path.split(".")
+    return lambda: getattr(importlib.import_module(f"timm.models.{file}"), name)(*arguments, **named)
+
+
 def fighting(path: str, *arguments: Any, **named: Any) -> Peer:
     """A class of fightingcv-attention, as 'folder.file.Class'."""
     file, name = path.rsplit(".", 1)
@@ -172,7 +178,10 @@ CONTESTS = {
     ),
     "separable_self_attention": Contest(
         {"channels": C},
-        {"fightingcv": lambda: OnTokens(fighting("attention.MobileViTv2Attention.MobileViTv2Attention", C)())},
+        {
+            "timm": timm_model("mobilevit.LinearSelfAttention", C),
+            "fightingcv": lambda: OnTokens(fighting("attention.MobileViTv2Attention.MobileViTv2Attention", C)()),
+        },
     ),
     "non_local": Contest(
         {"channels": C, "inter_channels": 32, "sub_sample": False},
@@ -193,14 +202,16 @@ CONTESTS = {
             ),
         },
     ),
+    "cc": Contest({"channels": C, "recurrence": 1}, {"fightingcv": fighting("attention.CrissCrossAttention.CrissCrossAttention", C)}),
     "lambda_layer": Contest({"channels": C}, {"timm": timm_layer("lambda_layer.LambdaLayer", C)}, SMALL),
     "cot": Contest({"channels": C}, {"fightingcv": fighting("attention.CoTAttention.CoTAttention", dim=C)}, SMALL),
     "outlook": Contest(
         {"channels": C},
         {
+            "timm": lambda: ChannelsLast(timm_model("volo.OutlookAttention", C, 1)()),
             "fightingcv": lambda: ChannelsLast(
                 fighting("attention.OutlookAttention.OutlookAttention", C, attn_drop=0.0)()
-            )
+            ),
         },
         SMALL,
     ),
