@@ -258,6 +258,18 @@ def test_from_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_what_its_method_adds_to_its_input_starts_as_the_identity(tmp_path: Path) -> None:
+    """From scratch, too, and a note says so of those modules, and of no other."""
+    plain, gated, bare = (build(Trial(v, 0), (1, 8, 8), 10).eval() for v in (PLAIN, Variant("gn_conv", at="block"), SE))
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(gated(x), plain(x))
+    assert not torch.equal(bare(x), plain(x))
+    study = compare(tmp_path, ["gn_conv", "se", "s2_attention"], seeds=1, recipe=Recipe(epochs=1))
+    (note,) = study.notes
+    assert note.endswith("as their methods add them to their input: gn_conv, s2_attention.")
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_a_failing_base_fails_what_starts_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, lambda trial: trial == Trial(Variant(start="base"), 1))
     study = compare(tmp_path, ["se"], from_trained=True, observer=(diary := Diary()))

@@ -20,12 +20,13 @@ from attnzoo.lab.files import write_atomically
 from attnzoo.lab.measure.site import Site
 from attnzoo.lab.missing import train_missing
 from attnzoo.lab.observer import Observer as Observer
+from attnzoo.lab.placing import gated
 from attnzoo.lab.planning import Plan, plan
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.store import Store
 from attnzoo.lab.study import MISSING, Study, summarise
 from attnzoo.lab.train import Run
-from attnzoo.lab.trial import Trial, Variant
+from attnzoo.lab.trial import PLAIN, Trial, Variant
 
 _BROKEN: Final = "broken.txt"  # in a study's folder: which images were left out, and why
 
@@ -141,7 +142,7 @@ def _compare(
             outcomes=outcomes,
             made_on=tuple(record.environment for record in records),
             rows=summarise(outcomes, engine.call(measure, rows, site, batch, run.compile), _by_module(beside)),
-            notes=(*_notes(planned, images, failed, out), *notes(beside, timed)),
+            notes=(*_notes(planned, rows, images, failed, out), *notes(beside, timed)),
             failed=tuple(one.trial for one in failed),
         )
 
@@ -164,10 +165,17 @@ def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]
     return found
 
 
-def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
-    """What was left out or done again, and why."""
+def _notes(planned: Plan, rows: Sequence[Variant], images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
+    """What was left out, done again or done otherwise, and why."""
     found = [f"{MISSING.format(one.trial)} ({_bare(one)})." for one in failed]
     found += [f"Left out: {variant} ({reason.rstrip('.')})." for variant, reason in planned.misfits.items()]
+    modules = (variant for variant in rows if variant.module != PLAIN and variant.start == "scratch")
+    summed = dict.fromkeys(variant.module for variant in modules if gated(variant))
+    if summed:
+        found.append(
+            "From scratch, too, plugged in under a learnt gate that starts as the identity, as their methods add them "
+            f"to their input: {', '.join(summed)}."
+        )
     if images.skipped:
         write_atomically(out / _BROKEN, "".join(f"{sentence}\n" for sentence in images.skipped))
         found.append(f"{len(images.skipped):,} broken images were left out; {_BROKEN} names each.")
