@@ -9,7 +9,7 @@ import torch
 
 from attnzoo.lab.batches import scale_of
 from attnzoo.lab.building import build
-from attnzoo.lab.cooling import Cooling
+from attnzoo.lab.cooling import START, Cooling
 from attnzoo.lab.data import Data, load
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.train import train
@@ -30,13 +30,13 @@ def model_file(folder: Path, trial: Trial) -> Path:
     return folder / "models" / f"{trial.slug()}.safetensors"
 
 
-def temperatures(variant: Variant, epochs: int) -> list[float]:
-    """Of every epoch; all modules of a network have the same."""
-    model = build(Trial(variant, 0), (1, 8, 8), 10)
-    cooling, seen = Cooling(variant, [model], epochs), []
-    for epoch in range(1, epochs + 1):
-        cooling.begin(epoch)
-        (one,) = {module.temperature for module in annealed(model)}
+def temperatures(module: str, steps: int) -> list[float]:
+    """Of every step; all modules of a network and its copies have the same."""
+    models = [build(Trial(Variant(module, at="block"), 0), (1, 8, 8), 10) for _ in range(2)]
+    cooling, seen = Cooling(models, steps), []
+    for step in range(steps):
+        cooling.begin(step)
+        (one,) = {part.temperature for model in models for part in annealed(model)}
         seen.append(one)
     return seen
 
@@ -56,22 +56,26 @@ def test_kernels_differ_from_scratch_and_are_equal_from_a_trained_network(data: 
             assert [torch.equal(one, other) for one, other in pairs] == [equal] * 6
 
 
-def test_the_temperature_falls_from_30_to_1_over_a_tenth_of_the_epochs() -> None:
-    falling = temperatures(ODCONV.variant, 100)
-    assert falling[:11] == pytest.approx([30 - 2.9 * epoch for epoch in range(11)])
+def test_the_temperature_falls_from_30_to_1_over_a_tenth_of_the_steps() -> None:
+    falling = temperatures("odconv", 100)
+    assert falling[:11] == pytest.approx([30 - 2.9 * step for step in range(11)])
     assert falling[10:] == [1.0] * 90
-    assert temperatures(Variant("dynamic_conv", at="block"), 6) == [30.0, 1.0, 1.0, 1.0, 1.0, 1.0]
-    assert temperatures(ODCONV.variant, 1) == [1.0]
+    assert temperatures("dynamic_conv", 4) == [30.0, 1.0, 1.0, 1.0]
+    assert temperatures("odconv", 1) == [1.0]
 
 
-def test_a_temperature_that_was_given_is_held() -> None:
-    assert temperatures(Variant("odconv(temperature=7.0)", at="block"), 20) == [7.0] * 20
-
-
-def test_a_network_without_temperatures_is_left_alone() -> None:
-    cooling = Cooling(Variant("se", at="block"), [build(Trial(Variant("se", at="block"), 0), (1, 8, 8), 10)], 3)
-    cooling.begin(1)
-    assert not cooling.schedules
+def test_gates_that_are_hot_keep_a_fresh_network_from_chaos(data: Data) -> None:
+    """At 1 a small change of the images changes the logits hundreds of times as much as at the first temperature."""
+    model = build(ODCONV, data.shape, 10).train()
+    x = scale_of(data.train.images)(data.train.images)
+    change = {}
+    for temperature in (1.0, START):
+        for part in annealed(model):
+            part.temperature = temperature
+        with torch.no_grad():
+            before, after = model(x), model(x * 1.001)
+        change[temperature] = (after - before).norm() / before.norm()
+    assert change[1.0] > 20 * change[START]
 
 
 def test_an_interrupted_trial_continues_at_its_temperature(data: Data, tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_an_interrupted_trial_continues_at_its_temperature(data: Data, tmp_path:
 
 
 @pytest.mark.parametrize(("module", "held"), [("odconv", 1.0), ("dynamic_conv(temperature=5)", 5.0)])
-def test_a_loaded_network_has_the_temperature_it_was_trained_to(
+def test_a_loaded_network_has_its_temperature_and_a_given_one_is_held(
     module: str, held: float, data: Data, tmp_path: Path
 ) -> None:
     trial = Trial(Variant(module, at="block"), 0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attnzoo.lab.averaging import EVERY, Average
 from attnzoo.lab.batches import Batches, Scale, for_test, seed_of
 from attnzoo.lab.building import laid_out
+from attnzoo.lab.cooling import Cooling
 from attnzoo.lab.data import Data
 from attnzoo.lab.measure.energy import meter
 from attnzoo.lab.optimizer import optimizer_of, rate
@@ -34,10 +35,19 @@ class Loop:
         scale: of the images.
         seed: of order and augmentation, and of what the network draws.
         compiled: run the network through `torch.compile`.
+        cooled: lower the temperature of dynamic convolutions, see `attnzoo.lab.cooling`.
     """
 
     def __init__(
-        self, fabric: "Fabric", model: nn.Module, data: Data, recipe: Recipe, scale: Scale, seed: int, compiled: bool
+        self,
+        fabric: "Fabric",
+        model: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        scale: Scale,
+        seed: int,
+        compiled: bool,
+        cooled: bool = False,
     ) -> None:
         self.fabric, self.recipe, self.seed = fabric, recipe, seed
         self.data, self.scale = data.to(fabric.device), scale.to(fabric.device)
@@ -49,6 +59,7 @@ class Loop:
         self.forward, self.optimizer = fabric.setup(runs, self.inner)
         self.batches = Batches(self.data, recipe, self.scale, seed, fabric.global_rank, fabric.world_size)
         self.steps = self.batches.steps * recipe.epochs
+        self.cooling = Cooling((self.model, self.tested) if cooled else (), self.steps)
 
     def epoch(self, number: int) -> Epoch:
         """Train on every image once, then test; epochs count from 1 and follow each other."""
@@ -103,6 +114,7 @@ class Loop:
 
     def _step(self, step: int, images: Tensor, labels: Tensor) -> Tensor:
         self._set_rate(step)
+        self.cooling.begin(step)
         loss = F.cross_entropy(self.forward(images), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
