@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
@@ -16,6 +17,7 @@ from attnzoo.lab.data import Data
 from attnzoo.lab.measure.energy import meter
 from attnzoo.lab.optimizer import optimizer_of, rate
 from attnzoo.lab.recipe import Recipe
+from attnzoo.lab.settling import BATCHES, settle
 from attnzoo.lab.trial import Epoch
 
 if TYPE_CHECKING:
@@ -62,7 +64,10 @@ class Loop:
         self.cooling = Cooling((self.model, self.tested) if cooled else (), self.steps)
 
     def epoch(self, number: int) -> Epoch:
-        """Train on every image once, then test; epochs count from 1 and follow each other."""
+        """Train on every image once, then test; epochs count from 1 and follow each other.
+
+        Before the last test running statistics are settled, see `attnzoo.lab.settling`.
+        """
         torch.manual_seed(seed_of(self.seed, number, self.fabric.global_rank, "network"))
         start = time.perf_counter()
         self.forward.train()
@@ -75,6 +80,8 @@ class Loop:
         joules = energy.joules
         if joules is not None and self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
             joules = float(self._over_devices(torch.tensor(joules, device=self.fabric.device), "sum"))
+        if number == self.recipe.epochs:
+            self._settle()
         top1, top5 = self.test()
         return Epoch(train_loss, top1, seconds, top5, joules)
 
@@ -123,6 +130,12 @@ class Loop:
         if self.average and (done % EVERY == 0 or done == self.steps):
             self.average.update(self.model, done / self.steps)
         return loss.detach()
+
+    def _settle(self) -> None:
+        """By batches of an epoch that no step has seen, drawn alike for all variants of a seed."""
+        images = (images for images, _ in self.batches.epoch(self.recipe.epochs + 1))
+        with self.fabric.autocast():
+            settle(self.tested, islice(images, BATCHES))
 
     def _set_rate(self, step: int) -> None:
         if self.recipe.stepped == "epoch":

@@ -25,7 +25,7 @@ from attnzoo.lab.planning import Plan, plan
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.store import Store
 from attnzoo.lab.study import MISSING, Study, summarise
-from attnzoo.lab.train import Run
+from attnzoo.lab.train import METHOD, Run
 from attnzoo.lab.trial import PLAIN, Trial, Variant
 
 _BROKEN: Final = "broken.txt"  # in a study's folder: which images were left out, and why
@@ -211,6 +211,7 @@ def _settings(images: Data, recipe: Recipe, run: Run, before: int) -> dict[str, 
         "devices": run.devices,
         "precision": run.precision,
         "compile": run.compile,
+        "method": METHOD,
         **asdict(recipe),
         "trained_epochs": before,
     }
