@@ -24,7 +24,7 @@ from attnzoo.lab import console, report, stats, words
 from attnzoo.lab.columns import columns
 from attnzoo.lab.cost import Cost
 from attnzoo.lab.measure.latency import Latency
-from attnzoo.lab.report import emphasis, tables
+from attnzoo.lab.report import emphasis, record, tables
 from attnzoo.lab.report.labels import Point, name_points, side_by_side
 from attnzoo.lab.report.page import render
 from attnzoo.lab.study import Measured, Study, summarise
@@ -106,6 +106,31 @@ def printed(study: Study, width: int = 100) -> str:
     text = StringIO()
     console.show(study, [Path("runs/demo/report.html")], Console(file=text, width=width))
     return text.getvalue()
+
+
+def test_what_did_not_train_to_the_end_is_told_and_stays_in_every_table(tmp_path: Path) -> None:
+    """One seed of three of se, all of eca, which has no mean; and a control that falls short says how far it came."""
+    plain = (90.0, 91.0, 90.5)
+    known = study({"plain": plain, "se": (95.0, 96.1), "simam": (95.0, 96.1, 95.3), "latency of simam": plain})
+    measured = {row.variant: row.measured for row in known.rows}
+    controls = {variant("simam"): {"latency": variant("latency of simam")}}
+    failed = (Trial(variant("se"), 2), *(Trial(variant("eca"), seed) for seed in range(3)))
+    reached = {variant("simam"): {"latency": 0.62}}
+    found = replace(known, rows=summarise(known.outcomes, measured, controls, reached, failed), failed=failed)
+    said = words.findings(found)
+    assert said[0] == "Against plain: simam better; not tested se (paired t-test)."
+    assert "Against plain widened to the same latency: not tested simam." in said
+    assert said[-1] == "Did not train to the end: se 1 of 3 seeds, eca 3 of 3 seeds."
+    report.write(found, tmp_path)
+    again = record.read(tmp_path)
+    assert again.lost == found.lost == {"eca": 3}
+    assert again.rows == found.rows
+    studies = {"one": found}
+    for text in (tables.as_markdown(studies), tables.as_latex(studies), render(studies), printed(found, 200)):
+        for said_in in ("failed 1 of 3", "failed 3 of 3", "0.62 only"):
+            assert said_in in text
+    last = list(csv.DictReader(StringIO(tables.as_csv(studies))))[-1]
+    assert (last["variant"], last["seeds"], last["failed_seeds"], last["top1_percent"]) == ("eca", "0", "3", "")
 
 
 def render_one(study: Study) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnzoo.lab import words
-from attnzoo.lab.columns import Column, columns
+from attnzoo.lab.columns import Column, columns, lost
 from attnzoo.lab.observer import Observer
 from attnzoo.lab.report import Leaderboard
 from attnzoo.lab.study import Row, Study
@@ -139,6 +139,8 @@ def table(study: Study, name: str, width: int) -> tuple[Table, list[Column], lis
         result.add_column(column.heading, justify="right", no_wrap=True, min_width=_width(study.rows, column))
     for row in study.rows:
         result.add_row(Text(row.label), *(_cell(row, column) for column in shown), style="dim" * row.variant.plain)
+    for label, number in study.lost.items():
+        result.add_row(Text(label), *lost(number, shown))
     return result, shown, [column for column in every if column not in shown]
 
 

@@ -1,10 +1,10 @@
 """Compare modules on backbones and a data set, fairly: same seeds, same recipe, plain networks beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -28,6 +28,7 @@ from attnzoo.lab.study import MISSING, Study, summarise
 from attnzoo.lab.train import METHOD, Run
 from attnzoo.lab.trial import PLAIN, Trial, Variant
 
+_Fact = TypeVar("_Fact")
 _BROKEN: Final = "broken.txt"  # in a study's folder: which images were left out, and why
 
 
@@ -134,16 +135,22 @@ def _compare(
         if not rows:
             raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
         beside = [control for control in known if control.module in rows]
-        outcomes = tuple(record.outcome for record in records)
+        outcomes, lost = tuple(record.outcome for record in records), tuple(one.trial for one in failed)
         return Study(
             settings=store.settings,
             environment=engine.call(environment.describe, place),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             outcomes=outcomes,
             made_on=tuple(record.environment for record in records),
-            rows=summarise(outcomes, engine.call(measure, rows, site, batch, run.compile), _by_module(beside)),
+            rows=summarise(
+                outcomes,
+                engine.call(measure, rows, site, batch, run.compile),
+                _by_module(beside, lambda control: control.variant),
+                _by_module(beside, lambda control: control.reached),
+                lost,
+            ),
             notes=(*_notes(planned, rows, images, failed, out), *notes(beside, timed)),
-            failed=tuple(one.trial for one in failed),
+            failed=lost,
         )
 
 
@@ -158,10 +165,10 @@ def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
     return epochs
 
 
-def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]:
-    found: dict[Variant, dict[str, Variant]] = {}
+def _by_module(controls: Sequence[Control], what: Callable[[Control], _Fact]) -> dict[Variant, dict[str, _Fact]]:
+    found: dict[Variant, dict[str, _Fact]] = {}
     for control in controls:
-        found.setdefault(control.module, {})[control.kind] = control.variant
+        found.setdefault(control.module, {})[control.kind] = what(control)
     return found
 
 

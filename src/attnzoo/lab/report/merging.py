@@ -29,6 +29,7 @@ def _join(group: Mapping[str, Study]) -> Study:
     outcomes: dict[Trial, tuple[Outcome, Mapping[str, str], str]] = {}
     measured: dict[Variant, Measured] = {}
     controls: dict[Variant, Mapping[str, Variant]] = {}
+    reached: dict[Variant, Mapping[str, float]] = {}
     notes = dict.fromkeys(note for study in group.values() for note in study.notes)
     for folder, study in group.items():
         for outcome, made_on in zip(study.outcomes, study.made_on, strict=True):
@@ -39,19 +40,21 @@ def _join(group: Mapping[str, Study]) -> Study:
         for row in study.rows:
             measured.setdefault(row.variant, row.measured)
             controls[row.variant] = {**row.controls, **controls.get(row.variant, {})}
+            reached[row.variant] = {**row.reached, **reached.get(row.variant, {})}
     found = [MISSING.format(trial) for study in group.values() for trial in study.failed if trial in outcomes]
     notes = {note: None for note in notes if not note.startswith(tuple(f"{text} (" for text in found))}
     first_study = next(iter(group.values()))
     trials = list(outcomes.values())
+    failed = tuple(dict.fromkeys(t for study in group.values() for t in study.failed if t not in outcomes))
     return Study(
         settings=first_study.settings,
         environment=first_study.environment,
         date=max(study.date for study in group.values()),
         outcomes=tuple(outcome for outcome, _, _ in trials),
         made_on=tuple(made_on for _, made_on, _ in trials),
-        rows=summarise([outcome for outcome, _, _ in trials], measured, controls),
+        rows=summarise([outcome for outcome, _, _ in trials], measured, controls, reached, failed),
         notes=tuple(notes),
-        failed=tuple(dict.fromkeys(t for study in group.values() for t in study.failed if t not in outcomes)),
+        failed=failed,
     )
 
 
