@@ -45,6 +45,7 @@ SETTINGS = {
     "learning_rate": 0.05,
     "momentum": 0.9,
 }
+RESCALED = "Times of folder1 are ratios to its own plain network, times what that takes in folder0."
 Scores = dict[str, tuple[float, ...]]
 
 
@@ -282,7 +283,7 @@ def test_seeds_of_equal_studies_are_joined() -> None:
     se, eca = (row.differences[PLAIN] for row in one.rows[1:])
     assert (se.interval.mean, se.seeds) == (pytest.approx((1 + 1.5 + 1 + 1) / 4), 4)
     assert (eca.interval.mean, eca.seeds) == (pytest.approx(-0.3), 2)
-    assert one.notes == ()
+    assert one.notes == (RESCALED,)
     assert words.runs(one) == "3 variants, 2 to 4 seeds, 10 trainings"
     assert "over 2 to 4 seeds, which stretches the standard error 12.7 times" in words.caveats(one)[0]
 
@@ -303,7 +304,7 @@ def test_a_failure_that_another_folder_mended_is_not_told() -> None:
     notes = tuple(f"Failed, and so missing here: {trial} (out of memory)." for trial in (lost, replace(kept, seed=9)))
     failed = replace(study({"plain": FINAL["plain"]}), failed=(lost, replace(kept, seed=9)), notes=notes)
     [one] = merged(failed, whole).values()
-    assert (one.failed, one.notes) == ((replace(kept, seed=9),), notes[1:])
+    assert (one.failed, one.notes) == ((replace(kept, seed=9),), (*notes[1:], RESCALED))
 
 
 def test_controls_that_only_a_later_folder_has_count() -> None:
@@ -324,6 +325,27 @@ def test_different_studies_stay_apart() -> None:
         "resnet20 on digits, device=GPU of the test, epochs=3",
     ]
     assert all(row.differences[PLAIN].family == 2 for one in found.values() for row in one.rows[1:])
+
+
+def test_times_of_several_runs_on_a_cpu_are_compared_by_their_ratios() -> None:
+    """The second run found everything three times as slow; on a GPU the times stay as they were measured."""
+    slow = study({"plain": FINAL["plain"], "eca": FINAL["se"]})
+    times = Latency(3 * 1.25, (3 * 1.2, 3 * 1.4), 1.5)
+    rows = [replace(row, measured=replace(row.measured, forward=times)) for row in slow.rows]
+    slow = replace(slow, rows=(slow.rows[0], rows[1]))
+    quick = study({name: FINAL[name] for name in ("plain", "se")})
+    [found] = merged(quick, slow).values()
+    eca = next(row.measured.forward for row in found.rows if row.label == "eca")
+    plain = found.rows[0].measured.forward
+    assert eca.milliseconds == pytest.approx(1.5 * plain.milliseconds)
+    assert eca.quartiles == pytest.approx((1.5 * 0.75 / 1.25 * 1.2, 1.5 * 0.75 / 1.25 * 1.4))
+    assert eca.ratio == 1.5
+    (note,) = found.notes
+    assert note == RESCALED
+    on_gpu = [replace(one, settings=one.settings | {"device": "cuda"}) for one in (quick, slow)]
+    [found] = merged(*on_gpu).values()
+    assert next(row.measured.forward for row in found.rows if row.label == "eca") == times
+    assert not found.notes
 
 
 def test_leaderboard(tmp_path: Path) -> None:
