@@ -24,7 +24,7 @@ from attnzoo.lab import console, report, stats, words
 from attnzoo.lab.columns import columns
 from attnzoo.lab.cost import Cost
 from attnzoo.lab.measure.latency import Latency
-from attnzoo.lab.report import emphasis, record, tables
+from attnzoo.lab.report import emphasis, record, scatter, tables
 from attnzoo.lab.report.labels import Point, name_points, side_by_side
 from attnzoo.lab.report.page import render
 from attnzoo.lab.study import Measured, Study, summarise
@@ -346,6 +346,19 @@ def test_times_of_several_runs_on_a_cpu_are_compared_by_their_ratios() -> None:
     [found] = merged(*on_gpu).values()
     assert next(row.measured.forward for row in found.rows if row.label == "eca") == times
     assert not found.notes
+
+
+def test_one_bad_network_does_not_squeeze_the_others() -> None:
+    """What lies far from all else is an arrow at the frame with its number; the rest fills the chart."""
+    final = {f"m{i}": (90.0 + i / 10, 90.1 + i / 10) for i in range(7)}
+    found = study({"plain": (90.0, 90.1), **final, "bad": (12.0, 13.0)})
+    svg = scatter.against(found, "a", "parameters, millions", emphasis.parameters)
+    assert "bad 12.5%" in svg
+    ticks = [float(y) for y in re.findall(r">(\d\d(?:\.\d+)?)</text>", svg)]
+    assert min(ticks) >= 89
+    assert scatter.usual([1.0, 2.0, 3.0, 4.0, 50.0]) == (1.0, 4.0)
+    assert scatter.usual([1.0, 1.0, 1.0, 1.0, 2.0]) == (1.0, 2.0)
+    assert scatter.usual([5.0]) == (5.0, 5.0)
 
 
 def test_leaderboard(tmp_path: Path) -> None:
