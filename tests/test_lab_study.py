@@ -438,7 +438,8 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
         (["se"], {"engine": "slurm"}, "engine='slurm'"),
         (["se"], {"workers": 2}, "are for engine='ray'"),
         (["se"], {"from_trained": True, "recipe": Recipe(epochs=1)}, "trained_epochs=0 leaves no epochs"),
-        (["se"], {"trained_epochs": 2}, "trained_epochs=2 leaves no epochs on both sides of 2"),
+        (["se"], {"trained_epochs": 1}, "trained_epochs needs from_trained"),
+        (["se"], {"from_trained": True, "trained_epochs": 2}, "trained_epochs=2 leaves no epochs on both sides of 2"),
         (["se"], {"out": tmp_path / "file"}, "expected a folder to write to"),
     ):
         with pytest.raises(AttnzooError, match=complaint):

@@ -156,8 +156,9 @@ def _compare(
 
 def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
     """How many of the epochs come before a module is put into a trained network."""
+    checks.only_with("compare", used or wanted is None, "trained_epochs", "from_trained")
     epochs = recipe.epochs // 2 if wanted is None else wanted
-    if (used or wanted is not None) and not 0 < epochs < recipe.epochs:
+    if used and not 0 < epochs < recipe.epochs:
         raise AttnzooError(
             f"compare: trained_epochs={epochs} leaves no epochs on both sides of {recipe.epochs} in all; "
             "choose more epochs, or fewer before."
