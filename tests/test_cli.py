@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -68,6 +69,25 @@ def test_a_recipe_in_a_file_is_shown(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "epochs = 7\n" in shown
     file.write_text(shown)
     assert recipes.load(file) == replace(recipes.FAST, epochs=7)
+
+
+def test_warnings_of_ours_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the line of code that Python adds; those of others are printed as ever."""
+
+    def compare(*_: object, **__: object) -> None:
+        for file in (Path(attnzoo.__file__).parent / "lab" / "checkpoint.py", Path("other.py")):
+            warnings.warn_explicit(f"from {file.stem}", UserWarning, str(file), 7)
+        raise AttnzooError("enough")
+
+    monkeypatch.setattr(sweep, "compare", compare)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: sys.stderr.write(f"python: {message}\n")
+        assert cli.run(["compare", "se", "--out", "x"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "attnzoo: from checkpoint",
+        "python: from other",
+        "attnzoo: enough",
+    ]
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -285,7 +285,10 @@ def test_seeds_of_equal_studies_are_joined() -> None:
     assert (eca.interval.mean, eca.seeds) == (pytest.approx(-0.3), 2)
     assert one.notes == (RESCALED,)
     assert words.runs(one) == "3 variants, 2 to 4 seeds, 10 trainings"
-    assert "over 2 to 4 seeds, which stretches the standard error 12.7 times" in words.caveats(one)[0]
+    assert "over 2 to 4 seeds, which stretches the standard error 3.2 to 12.7 times:" in words.caveats(one)[0]
+    [single] = merged(study(), study({"plain": (90.0, 91.0, 92.0), "eca": (91.0,)})).values()
+    assert "over 1 to 3 seeds" in words.caveats(single)[0]
+    assert "4.3 to 12.7 times; a variant with one seed has none:" in words.caveats(single)[0]
 
 
 def test_the_same_trial_counts_once_and_a_contradiction_is_told() -> None:

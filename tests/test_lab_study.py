@@ -237,6 +237,22 @@ def test_a_damaged_checkpoint_is_told_in_the_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_workers_that_died_are_told_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnzoo.lab.engines.serial import Serial
+
+    whole = Serial.run
+
+    def run(engine: Serial, *given: Any) -> Any:
+        engine.deaths += [Trial(SE, 0)] * 2
+        return whole(engine, *given)
+
+    monkeypatch.setattr(Serial, "run", run)
+    (note,) = {note for note in compare(tmp_path, ["se"], seeds=1).notes}
+    assert note.startswith("Workers died ")
+    assert note.endswith("in others: se at block in resnet20, seed 0.")
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_from_trained(tmp_path: Path) -> None:
     """At equal total epochs; a base is trained once, and again only where its network is lost and needed."""
     given = {"from_trained": True, "recipe": replace(QUICK, epochs=3)}

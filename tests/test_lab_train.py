@@ -290,6 +290,15 @@ def test_an_interrupted_trial_continues_to_the_same_end(tmp_path: Path) -> None:
     assert again == continued
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_files_of_networks_have_the_mode_of_others(data: Data, tmp_path: Path) -> None:
+    train(trial(), data, replace(QUICK, epochs=1), folder=tmp_path)
+    attnzoo.save(nn.Linear(2, 2), tmp_path / "saved.safetensors")
+    (tmp_path / "other").touch()
+    files = [tmp_path / "models" / f"{trial().slug()}.safetensors", tmp_path / "saved.safetensors", tmp_path / "other"]
+    assert len({file.stat().st_mode for file in files}) == 1
+
+
 def test_a_damaged_checkpoint_starts_again(data: Data, tmp_path: Path) -> None:
     whole = train(trial(), data, QUICK)
     with pytest.raises(StopError):

@@ -155,7 +155,7 @@ _COLUMNS: Final = (
     _counted("MACs", "Multiply-adds for one image, attention's included.", lambda row: row.measured.cost.macs, 3),
     Column(
         "memory MB",
-        "Activations that a training step keeps for each image, in 10⁶ bytes.",
+        "Activations that a training step keeps for each image, in 10⁶ bytes, counted as float32 in every precision.",
         lambda row: f"{row.measured.cost.activation_bytes / 1e6:.2f}",
         lambda row: row.measured.cost.activation_bytes,
         3,

@@ -70,6 +70,9 @@ class Progress(Observer):
         self.running[trial] = self.bars.add_task(str(trial), total=self.epochs[trial], state="")
         self._count()
 
+    def died(self, trial: Trial) -> None:
+        self._say(f"a worker died: {trial} goes on from its last epoch in another")
+
     def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
         state = f"epoch {number}/{self.epochs[trial]}  loss {epoch.train_loss:.3f}  top-1 {epoch.top1:.2f}%"
         if trial in self.running:  # a message from another process may come late

@@ -133,7 +133,9 @@ def _compare(
         records = store.sorted([*planned.bases, *rows])
         rows = list(dict.fromkeys(v for record in records if (v := record.outcome.trial.variant).start != "base"))
         if not rows:
-            raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
+            raise AttnzooError(
+                "compare: no trial could be finished. " + " | ".join(f"{one.trial}: {one.reason}" for one in failed)
+            )
         beside = [control for control in known if control.module in rows]
         outcomes, lost = tuple(record.outcome for record in records), tuple(one.trial for one in failed)
         return Study(
@@ -149,7 +151,7 @@ def _compare(
                 _by_module(beside, lambda control: control.reached),
                 lost,
             ),
-            notes=(*_notes(planned, rows, images, failed, out), *notes(beside, timed)),
+            notes=(*_notes(planned, rows, images, failed, out), *_deaths(engine.deaths), *notes(beside, timed)),
             failed=lost,
         )
 
@@ -175,7 +177,7 @@ def _by_module(controls: Sequence[Control], what: Callable[[Control], _Fact]) ->
 
 def _notes(planned: Plan, rows: Sequence[Variant], images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
     """What was left out, done again or done otherwise, and why."""
-    found = [f"{MISSING.format(one.trial)} ({_bare(one)})." for one in failed]
+    found = [f"{MISSING.format(one.trial)} ({one.reason.rstrip('.')})." for one in failed]
     found += [f"Left out: {variant} ({reason.rstrip('.')})." for variant, reason in planned.misfits.items()]
     modules = (variant for variant in rows if variant.module != PLAIN and variant.start == "scratch")
     summed = dict.fromkeys(variant.module for variant in modules if gated(variant))
@@ -195,9 +197,12 @@ def _notes(planned: Plan, rows: Sequence[Variant], images: Data, failed: Sequenc
     return found
 
 
-def _bare(failed: Failed) -> str:
-    """The reason without the trial and the full stop, which the sentence around it has."""
-    return failed.reason.removeprefix(f"trial {failed.trial}: ").rstrip(".")
+def _deaths(trials: Sequence[Trial]) -> list[str]:
+    """A note where workers died."""
+    if not trials:
+        return []
+    names = ", ".join(map(str, dict.fromkeys(trials)))
+    return [f"Workers died {len(trials)} times; these trials went on from their last epochs in others: {names}."]
 
 
 def _worthwhile_threads(images: Data, recipe: Recipe) -> int:

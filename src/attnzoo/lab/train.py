@@ -210,7 +210,7 @@ class _Job:
             if not math.isfinite(value):
                 raise AttnzooError(
                     f"trial {self.trial}: {name} became {value} in epoch {number}; "
-                    f"use a learning rate below {self.recipe.learning_rate}."
+                    f"lower the learning rate of {self.recipe.learning_rate:g}, or warm up longer."
                 )
         return epoch
 
