@@ -247,7 +247,7 @@ def test_workers_that_died_are_told_in_the_report(tmp_path: Path, monkeypatch: p
         return whole(engine, *given)
 
     monkeypatch.setattr(Serial, "run", run)
-    (note,) = {note for note in compare(tmp_path, ["se"], seeds=1).notes}
+    (note,) = set(compare(tmp_path, ["se"], seeds=1).notes)
     assert note.startswith("Workers died ")
     assert note.endswith("in others: se at block in resnet20, seed 0.")
 
