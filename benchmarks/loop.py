@@ -6,8 +6,9 @@
 ResNet-20 on 32 x 32 images, by the recipe `fast` at its own batch size. All in one process, in turns, medians:
 the input pipeline is an epoch's batches drawn, augmented and normalised without a network; the bare loop is forward,
 backward and torch's SGD step on one batch that is there already, in the same precision and memory layout. A trial
-starts when `train` is called and has started when its first step is over; the first trial of a process also imports
-Fabric and what torch's optimizers need, and is measured in processes of its own.
+starts when `train` is called and has started when its first step is over. The first trial of a process also imports
+Fabric and what torch's optimizers need, torch._dynamo, which alone takes seconds. So it is measured in processes of its
+own, in turns with the first step of a bare loop, and what it takes beyond that is held to the limit.
 """
 
 import argparse
@@ -50,10 +51,10 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, help="of an epoch; 2 on a CPU, 50 on a GPU")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--start", action="store_true", help="only print the seconds to the first step, for itself")
+    parser.add_argument("--start", choices=["trial", "bare"], help="only print the seconds to a first step, for itself")
     given = parser.parse_args()
     if given.start:
-        print(start(given.device))
+        print(start(given.device) if given.start == "trial" else bare_start(given.device))
         return 0
     steps = given.steps or (2 if given.device == "cpu" else 50)
     found = measure(given.device, steps, given.rounds)
@@ -73,10 +74,8 @@ def main() -> int:
     }
     (RESULTS / f"loop-{place.type}.json").write_text(json.dumps(page, indent=1) + "\n")
     Console().print(table(found))
-    kept = (
-        found["pipeline"] < LIMITS["pipeline"] and found["rate"] >= LIMITS["rate"] and found["start"] < LIMITS["start"]
-    )
-    return 0 if kept else 1
+    starts = found["start"] < LIMITS["start"] and found["first_start"] - found["first_bare"] < LIMITS["start"]
+    return 0 if found["pipeline"] < LIMITS["pipeline"] and found["rate"] >= LIMITS["rate"] and starts else 1
 
 
 def measure(device: str, steps: int, rounds: int) -> dict[str, Any]:
@@ -95,14 +94,18 @@ def measure(device: str, steps: int, rounds: int) -> dict[str, Any]:
         seconds["pipeline"].append(timed(lambda n=number: [None for _ in loop.batches.epoch(n)], device))
     epochs, bares, pipelines = (statistics.median(values[1:]) for values in seconds.values())
     rate = statistics.median(b / e for e, b in zip(seconds["loop"][1:], seconds["bare"][1:], strict=True))
-    command = [sys.executable, __file__, "--start", "--device", device]
-    first = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+    command = [sys.executable, __file__, "--device", device, "--start"]
+    firsts: dict[str, list[float]] = {"bare": [], "trial": []}
+    for what in 3 * list(firsts):
+        told = subprocess.run([*command, what], capture_output=True, text=True, check=True).stdout
+        firsts[what].append(float(told))
     start(device)
     return {
         "pipeline": pipelines / epochs,
         "rate": rate,
         "start": statistics.median(start(device) for _ in range(5)),
-        "first_start": statistics.median(first),
+        "first_start": statistics.median(firsts["trial"]),
+        "first_bare": statistics.median(firsts["bare"]),
         "epoch_seconds": epochs,
         "bare_seconds": bares,
     }
@@ -160,12 +163,26 @@ def start(device: str) -> float:
     return ends[0] - begin
 
 
+def bare_start(device: str) -> float:
+    """Seconds in which a loop without the laboratory builds the same network and its optimizer and makes a step."""
+    images, labels = torch.rand(128, 3, 32, 32, device=device), torch.arange(128, device=device) % 10
+    begin = time.perf_counter()
+    model = network().to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
+    F.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    return time.perf_counter() - begin
+
+
 def table(found: dict[str, Any]) -> Table:
     rows = Table("measure", "found", "limit", title="The training loop, ResNet-20, 32 x 32")
     rows.add_row("input pipeline, share of an epoch", f"{found['pipeline']:.1%}", f"below {LIMITS['pipeline']:.0%}")
     rows.add_row("rate, of the bare loop's", f"{found['rate']:.1%}", f"{LIMITS['rate']:.0%} or more")
     rows.add_row("start of a trial", f"{found['start']:.2f} s", f"below {LIMITS['start']:.0f} s")
+    beyond = found["first_start"] - found["first_bare"]
     rows.add_row("start of a process's first trial, imports included", f"{found['first_start']:.2f} s", "")
+    rows.add_row("the same of a bare loop", f"{found['first_bare']:.2f} s", "")
+    rows.add_row("what the laboratory adds to that", f"{beyond:.2f} s", f"below {LIMITS['start']:.0f} s")
     return rows
 
 

@@ -3,12 +3,18 @@
 import json
 import subprocess
 import sys
+import warnings
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
 
 import attnzoo
-from attnzoo import cli, terminal
+from attnzoo import AttnzooError, cli, terminal
+from attnzoo.cli.flags import HELP
+from attnzoo.lab import recipes, sweep
+from attnzoo.lab.recipe import CHOICES, Recipe
+from attnzoo.lab.recipes import CLASSIC
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -27,6 +33,61 @@ def refuse(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert captured.err.startswith("attnzoo: ")
     assert captured.err.count("\n") == 1
     return captured.err
+
+
+def test_every_field_of_a_recipe_has_a_flag(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given with another value than the recipe's, it reaches the comparison; what is not given stays."""
+    seen: list[Recipe] = []
+
+    def compare(*_: object, recipe: Recipe, **__: object) -> None:
+        seen.append(recipe)
+        raise AttnzooError("enough")
+
+    monkeypatch.setattr(sweep, "compare", compare)
+    assert list(HELP) == [field.name for field in fields(Recipe)]
+    for name, value in asdict(CLASSIC).items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            given, wanted = [flag if not value else flag.replace("--", "--no-")], not value
+        elif isinstance(value, str):
+            wanted = next(other for other in CHOICES[name] if other != value)
+            given = [flag, wanted]
+        else:
+            wanted = 3 if isinstance(value, int) else 0.25
+            given = [flag, str(wanted)]
+        momentum = ["--momentum", "0.5"] if name == "nesterov" else []
+        refuse(capsys, "compare", "se", "--out", "x", "--recipe", "classic", *given, *momentum)
+        assert seen[-1] == replace(CLASSIC, **({"momentum": 0.5} if momentum else {}), **{name: wanted})
+
+
+def test_a_recipe_in_a_file_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('recipe = "fast"\nepochs = 7\n')
+    shown = run(capsys, "recipe", str(file))
+    assert "epochs = 7\n" in shown
+    file.write_text(shown)
+    assert recipes.load(file) == replace(recipes.FAST, epochs=7)
+
+
+def test_warnings_of_ours_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the line of code that Python adds; those of others are printed as ever."""
+
+    def compare(*_: object, **__: object) -> None:
+        for file in (Path(attnzoo.__file__).parent / "lab" / "checkpoint.py", Path("other.py")):
+            warnings.warn_explicit(f"from {file.stem}", UserWarning, str(file), 7)
+        raise AttnzooError("enough")
+
+    monkeypatch.setattr(sweep, "compare", compare)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: sys.stderr.write(f"python: {message}\n")
+        assert cli.run(["compare", "se", "--out", "x"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "attnzoo: from checkpoint",
+        "python: from other",
+        "attnzoo: enough",
+    ]
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +144,7 @@ def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "--frob"], "No such option"),
         (["compare", "cbm", "--out", "x"], "did you mean cbam"),
         (["compare", "se", "--out", "x", "--seeds", "0"], "seeds=0"),
+        (["compare", "se", "--out", "x", "--trained-epochs", "3"], "trained_epochs needs from_trained"),
         (["compare", "se", "--out", "x", "--epochs", "0"], "epochs=0"),
         (["compare", "se", "--out", "x", "--backbone", "resnet5000"], "unknown backbone 'resnet5000'"),
         (["compare", "se", "--out", "x", "--data", "nothing"], "nothing"),

@@ -64,6 +64,17 @@ def test_input_is_left_alone_and_samples_are_apart(name: str) -> None:
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in attnzoo.names() if attnzoo.card(name).residual])
+def test_what_is_added_to_its_input_has_no_shortcut_of_its_own(name: str) -> None:
+    """With all weights at zero, a module whose method adds its output to its input gives the same for any input."""
+    module, inputs = example(name)
+    for weight in [*module.parameters(), *module.buffers()]:
+        weight.data.zero_()
+    with torch.no_grad():
+        one, other = (module.eval()(*(scale * x for x in inputs)) for scale in (1, 3))
+    assert torch.equal(one, other)
+
+
 @every_module
 def test_wrong_inputs_are_refused(name: str) -> None:
     module, (x, *others) = example(name)

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
 import attnzoo
 from attnzoo import AttnzooError, examples, registry
 from attnzoo.lab.building import build
-from attnzoo.lab.explain import Explanation, Map, explain, figure
+from attnzoo.lab.explain import Explanation, Map, explain, figure, panels
 from attnzoo.lab.explain.files import draw, save
 from attnzoo.lab.explain.pictures import parse_point, read
 from attnzoo.lab.explain.runs import open_run
@@ -97,6 +100,29 @@ def test_parts_on_request() -> None:
         "cw: gate, neither of channels nor of places",
         "hc: gate, neither of channels nor of places",
     }
+
+
+def test_gates_of_a_kernel_are_no_channels() -> None:
+    """odconv has a gate for each of 9 places in the kernel, which is drawn as one, and a share of each of 4 kernels."""
+    torch.manual_seed(0)
+    model = attnzoo.create("resnet20", in_channels=1).eval()
+    attnzoo.replace(model, "odconv", "layer1.2.conv2", preserve=False)
+    found = {one.what: one for one in seen(model, parts=True).maps}
+    assert found.keys() == {
+        "channel: gate of each channel",
+        "filter: gate of each channel",
+        "spatial: gate of each place in the kernel",
+        "kernel: shares of 4, no channels",
+    }
+    places = found["spatial: gate of each place in the kernel"]
+    assert places.kind == "matrix"
+    assert torch.equal(places.values, recorded(model)["layer1.2.conv2.spatial"][0].view(3, 3))
+
+
+def test_a_single_bar_has_one_label() -> None:
+    axes = Figure().subplots()
+    panels.channels(axes, torch.tensor([0.5]), Normalize(0, 1), colormaps["viridis"])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["the only one"]
 
 
 @pytest.mark.parametrize("point", [(0, 0), (6, 3)])

@@ -24,7 +24,7 @@ from attnzoo.lab import console, report, stats, words
 from attnzoo.lab.columns import columns
 from attnzoo.lab.cost import Cost
 from attnzoo.lab.measure.latency import Latency
-from attnzoo.lab.report import emphasis, tables
+from attnzoo.lab.report import emphasis, record, scatter, tables
 from attnzoo.lab.report.labels import Point, name_points, side_by_side
 from attnzoo.lab.report.page import render
 from attnzoo.lab.study import Measured, Study, summarise
@@ -45,6 +45,7 @@ SETTINGS = {
     "learning_rate": 0.05,
     "momentum": 0.9,
 }
+RESCALED = "Times of folder1 are ratios to its own plain network, times what that takes in folder0."
 Scores = dict[str, tuple[float, ...]]
 
 
@@ -106,6 +107,31 @@ def printed(study: Study, width: int = 100) -> str:
     text = StringIO()
     console.show(study, [Path("runs/demo/report.html")], Console(file=text, width=width))
     return text.getvalue()
+
+
+def test_what_did_not_train_to_the_end_is_told_and_stays_in_every_table(tmp_path: Path) -> None:
+    """One seed of three of se, all of eca, which has no mean; and a control that falls short says how far it came."""
+    plain = (90.0, 91.0, 90.5)
+    known = study({"plain": plain, "se": (95.0, 96.1), "simam": (95.0, 96.1, 95.3), "latency of simam": plain})
+    measured = {row.variant: row.measured for row in known.rows}
+    controls = {variant("simam"): {"latency": variant("latency of simam")}}
+    failed = (Trial(variant("se"), 2), *(Trial(variant("eca"), seed) for seed in range(3)))
+    reached = {variant("simam"): {"latency": 0.62}}
+    found = replace(known, rows=summarise(known.outcomes, measured, controls, reached, failed), failed=failed)
+    said = words.findings(found)
+    assert said[0] == "Against plain: simam better; not tested se (paired t-test)."
+    assert "Against plain widened to the same latency: not tested simam." in said
+    assert said[-1] == "Did not train to the end: se 1 of 3 seeds, eca 3 of 3 seeds."
+    report.write(found, tmp_path)
+    again = record.read(tmp_path)
+    assert again.lost == found.lost == {"eca": 3}
+    assert again.rows == found.rows
+    studies = {"one": found}
+    for text in (tables.as_markdown(studies), tables.as_latex(studies), render(studies), printed(found, 200)):
+        for said_in in ("failed 1 of 3", "failed 3 of 3", "0.62 only"):
+            assert said_in in text
+    last = list(csv.DictReader(StringIO(tables.as_csv(studies))))[-1]
+    assert (last["variant"], last["seeds"], last["failed_seeds"], last["top1_percent"]) == ("eca", "0", "3", "")
 
 
 def render_one(study: Study) -> str:
@@ -257,9 +283,12 @@ def test_seeds_of_equal_studies_are_joined() -> None:
     se, eca = (row.differences[PLAIN] for row in one.rows[1:])
     assert (se.interval.mean, se.seeds) == (pytest.approx((1 + 1.5 + 1 + 1) / 4), 4)
     assert (eca.interval.mean, eca.seeds) == (pytest.approx(-0.3), 2)
-    assert one.notes == ()
+    assert one.notes == (RESCALED,)
     assert words.runs(one) == "3 variants, 2 to 4 seeds, 10 trainings"
-    assert "over 2 to 4 seeds, which stretches the standard error 12.7 times" in words.caveats(one)[0]
+    assert "over 2 to 4 seeds, which stretches the standard error 3.2 to 12.7 times:" in words.caveats(one)[0]
+    [single] = merged(study(), study({"plain": (90.0, 91.0, 92.0), "eca": (91.0,)})).values()
+    assert "over 1 to 3 seeds" in words.caveats(single)[0]
+    assert "4.3 to 12.7 times; a variant with one seed has none:" in words.caveats(single)[0]
 
 
 def test_the_same_trial_counts_once_and_a_contradiction_is_told() -> None:
@@ -278,7 +307,7 @@ def test_a_failure_that_another_folder_mended_is_not_told() -> None:
     notes = tuple(f"Failed, and so missing here: {trial} (out of memory)." for trial in (lost, replace(kept, seed=9)))
     failed = replace(study({"plain": FINAL["plain"]}), failed=(lost, replace(kept, seed=9)), notes=notes)
     [one] = merged(failed, whole).values()
-    assert (one.failed, one.notes) == ((replace(kept, seed=9),), notes[1:])
+    assert (one.failed, one.notes) == ((replace(kept, seed=9),), (*notes[1:], RESCALED))
 
 
 def test_controls_that_only_a_later_folder_has_count() -> None:
@@ -299,6 +328,40 @@ def test_different_studies_stay_apart() -> None:
         "resnet20 on digits, device=GPU of the test, epochs=3",
     ]
     assert all(row.differences[PLAIN].family == 2 for one in found.values() for row in one.rows[1:])
+
+
+def test_times_of_several_runs_on_a_cpu_are_compared_by_their_ratios() -> None:
+    """The second run found everything three times as slow; on a GPU the times stay as they were measured."""
+    slow = study({"plain": FINAL["plain"], "eca": FINAL["se"]})
+    times = Latency(3 * 1.25, (3 * 1.2, 3 * 1.4), 1.5)
+    rows = [replace(row, measured=replace(row.measured, forward=times)) for row in slow.rows]
+    slow = replace(slow, rows=(slow.rows[0], rows[1]))
+    quick = study({name: FINAL[name] for name in ("plain", "se")})
+    [found] = merged(quick, slow).values()
+    eca = next(row.measured.forward for row in found.rows if row.label == "eca")
+    plain = found.rows[0].measured.forward
+    assert eca.milliseconds == pytest.approx(1.5 * plain.milliseconds)
+    assert eca.quartiles == pytest.approx((1.5 * 0.75 / 1.25 * 1.2, 1.5 * 0.75 / 1.25 * 1.4))
+    assert eca.ratio == 1.5
+    (note,) = found.notes
+    assert note == RESCALED
+    on_gpu = [replace(one, settings=one.settings | {"device": "cuda"}) for one in (quick, slow)]
+    [found] = merged(*on_gpu).values()
+    assert next(row.measured.forward for row in found.rows if row.label == "eca") == times
+    assert not found.notes
+
+
+def test_one_bad_network_does_not_squeeze_the_others() -> None:
+    """What lies far from all else is an arrow at the frame with its number; the rest fills the chart."""
+    final = {f"m{i}": (90.0 + i / 10, 90.1 + i / 10) for i in range(7)}
+    found = study({"plain": (90.0, 90.1), **final, "bad": (12.0, 13.0)})
+    svg = scatter.against(found, "a", "parameters, millions", emphasis.parameters)
+    assert "bad 12.5%" in svg
+    ticks = [float(y) for y in re.findall(r">(\d\d(?:\.\d+)?)</text>", svg)]
+    assert min(ticks) >= 89
+    assert scatter.usual([1.0, 2.0, 3.0, 4.0, 50.0]) == (1.0, 4.0)
+    assert scatter.usual([1.0, 1.0, 1.0, 1.0, 2.0]) == (1.0, 2.0)
+    assert scatter.usual([5.0]) == (5.0, 5.0)
 
 
 def test_leaderboard(tmp_path: Path) -> None:

@@ -36,6 +36,24 @@ def by_label(outcomes: list[Outcome], controls: dict[Variant, dict[str, Variant]
     return {row.label: row for row in summarise(outcomes, dict.fromkeys(variants, MEASURED), controls)}
 
 
+def test_what_costs_more_or_lost_seeds_is_not_called_better() -> None:
+    """Its difference is shown, but neither tested nor counted among those that are."""
+    eca, wider = Variant("eca", at="block"), Variant(widths=((16, 30),), matches="latency of se")
+    plain = {seed: 90.0 + seed / 10 for seed in range(4)}
+    outcomes = trained(PLAIN20, plain) + trained(wider, plain)
+    outcomes += trained(SE, {seed: top1 + 5 + seed**2 / 100 for seed, top1 in plain.items()})
+    outcomes += trained(eca, {seed: plain[seed] + 5 + seed**2 / 100 for seed in range(3)})
+    measured = dict.fromkeys((PLAIN20, SE, eca, wider), MEASURED)
+    for share, verdict, why in ((0.95, "better", ""), (0.62, "no evidence", "at ×0.62 only")):
+        rows = summarise(outcomes, measured, {SE: {"latency": wider}}, {SE: {"latency": share}}, [Trial(eca, 3)])
+        se, lost = rows[1], rows[2]
+        assert (se.differences["latency"].verdict, se.untested("latency")) == (verdict, why)
+        assert (se.differences[PLAIN].verdict, se.differences[PLAIN].family) == ("better", 1)
+        assert lost.differences[PLAIN].interval.mean == pytest.approx(5 + 5 / 300)
+        assert lost.differences[PLAIN].verdict == "no evidence"
+        assert (lost.failed, lost.failures, lost.untested(PLAIN)) == ((3,), "failed 1 of 4", "failed 1 of 4")
+
+
 def test_interval_by_hand() -> None:
     two = stats.interval([90.0, 92.0])  # s / sqrt(2) = 1, t(1 degree of freedom) = 12.706
     assert (two.mean, round(two.half_width or 0, 3)) == (91.0, 12.706)

@@ -237,6 +237,22 @@ def test_a_damaged_checkpoint_is_told_in_the_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_workers_that_died_are_told_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnzoo.lab.engines.serial import Serial
+
+    whole = Serial.run
+
+    def run(engine: Serial, *given: Any) -> Any:
+        engine.deaths += [Trial(SE, 0)] * 2
+        return whole(engine, *given)
+
+    monkeypatch.setattr(Serial, "run", run)
+    (note,) = set(compare(tmp_path, ["se"], seeds=1).notes)
+    assert note.startswith("Workers died ")
+    assert note.endswith("in others: se at block in resnet20, seed 0.")
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_from_trained(tmp_path: Path) -> None:
     """At equal total epochs; a base is trained once, and again only where its network is lost and needed."""
     given = {"from_trained": True, "recipe": replace(QUICK, epochs=3)}
@@ -255,6 +271,18 @@ def test_from_trained(tmp_path: Path) -> None:
     assert diary.started_trials == []
     compare(tmp_path, ["se", "eca"], observer=(diary := Diary()), **given)
     assert diary.started_trials == ["base-plain0", "eca0", "trained-eca0", "eca1", "trained-eca1"]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_what_its_method_adds_to_its_input_starts_as_the_identity(tmp_path: Path) -> None:
+    """From scratch, too, and a note says so of those modules, and of no other."""
+    plain, gated, bare = (build(Trial(v, 0), (1, 8, 8), 10).eval() for v in (PLAIN, Variant("gn_conv", at="block"), SE))
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(gated(x), plain(x))
+    assert not torch.equal(bare(x), plain(x))
+    study = compare(tmp_path, ["gn_conv", "se", "s2_attention"], seeds=1, recipe=Recipe(epochs=1))
+    (note,) = study.notes
+    assert note.endswith("as their methods add them to their input: gn_conv, s2_attention.")
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -426,7 +454,8 @@ def test_wrong_requests_fail_before_training(tmp_path: Path) -> None:
         (["se"], {"engine": "slurm"}, "engine='slurm'"),
         (["se"], {"workers": 2}, "are for engine='ray'"),
         (["se"], {"from_trained": True, "recipe": Recipe(epochs=1)}, "trained_epochs=0 leaves no epochs"),
-        (["se"], {"trained_epochs": 2}, "trained_epochs=2 leaves no epochs on both sides of 2"),
+        (["se"], {"trained_epochs": 1}, "trained_epochs needs from_trained"),
+        (["se"], {"from_trained": True, "trained_epochs": 2}, "trained_epochs=2 leaves no epochs on both sides of 2"),
         (["se"], {"out": tmp_path / "file"}, "expected a folder to write to"),
     ):
         with pytest.raises(AttnzooError, match=complaint):

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+import attnzoo
 from attnzoo import AttnzooError
 from attnzoo.lab import batches, building, recipes, trained
 from attnzoo.lab.building import build
 from attnzoo.lab.data import Data, Split, load
 from attnzoo.lab.recipe import Recipe
+from attnzoo.lab.settling import settle
 from attnzoo.lab.train import Run, train
 from attnzoo.lab.trained import load_trained
 from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant
@@ -207,6 +209,35 @@ def test_accuracies_are_those_of_the_saved_network(tmp_path: Path) -> None:
     assert outcome.top5 > outcome.top1
 
 
+def test_statistics_are_settled_when_the_training_is_over(tmp_path: Path) -> None:
+    """Those of the saved network, an average of weights laid out channels last, are the means over an epoch more."""
+    data, which = coloured(64), trial("cbam")  # whose gates have a BatchNorm of momentum 0.01
+    train(which, data, EVERYTHING, folder=tmp_path)
+    saved = load_trained(tmp_path / "models" / f"{which.slug()}.safetensors").model
+    before = {key: value.clone() for key, value in saved.state_dict().items()}
+    scale = batches.scale_of(data.train.images)
+    source = batches.Batches(data, EVERYTHING, scale, which.seed)
+    settle(building.laid_out(saved, channels_last=True), [x for x, _ in source.epoch(EVERYTHING.epochs + 1)])
+    assert all(torch.equal(value, before[key]) for key, value in saved.state_dict().items())
+
+
+def test_only_batchnorms_settle_and_at_any_momentum() -> None:
+    """Their statistics become means over the batches; weights, other buffers, modes and momenta stay."""
+    torch.manual_seed(0)
+    module = attnzoo.create("em_attention", channels=8, num_bases=4)
+    model = nn.Sequential(nn.BatchNorm2d(8, momentum=3e-4), module)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    given = [torch.randn(16, 8, 4, 4) * 3 + 5 for _ in range(3)]
+    settle(model, given)
+    first = model[0]
+    torch.testing.assert_close(first.running_mean, torch.stack([x.mean((0, 2, 3)) for x in given]).mean(0))
+    torch.testing.assert_close(first.running_var, torch.stack([x.var((0, 2, 3)) for x in given]).mean(0))
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert {key.rpartition(".")[2] for key in moved} == {"running_mean", "running_var", "num_batches_tracked"}
+    assert first.momentum == 3e-4
+    assert not any(part.training for part in model.modules())
+
+
 def test_a_lost_loss_names_the_trial_and_keeps_the_rest(data: Data, tmp_path: Path) -> None:
     train(trial(), data, QUICK, folder=tmp_path)
     before = weights(tmp_path, trial())
@@ -257,6 +288,15 @@ def test_an_interrupted_trial_continues_to_the_same_end(tmp_path: Path) -> None:
     assert weights(tmp_path / "b", which) == weights(tmp_path / "a", which)
     again = train(which, data, EVERYTHING, folder=tmp_path / "b")  # killed before it was stored
     assert again == continued
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_files_of_networks_have_the_mode_of_others(data: Data, tmp_path: Path) -> None:
+    train(trial(), data, replace(QUICK, epochs=1), folder=tmp_path)
+    attnzoo.save(nn.Linear(2, 2), tmp_path / "saved.safetensors")
+    (tmp_path / "other").touch()
+    files = [tmp_path / "models" / f"{trial().slug()}.safetensors", tmp_path / "saved.safetensors", tmp_path / "other"]
+    assert len({file.stat().st_mode for file in files}) == 1
 
 
 def test_a_damaged_checkpoint_starts_again(data: Data, tmp_path: Path) -> None:

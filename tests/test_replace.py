@@ -1,6 +1,8 @@
 """Does replace put modules where convolutions stood, with their weights where the mathematics allows?"""
 
 import copy
+import itertools
+from pathlib import Path
 
 import pytest
 import timm
@@ -95,6 +97,24 @@ def test_new_weights_say_why() -> None:
     report = attnzoo.replace(model, "involution", "0")
     assert not report.sites[0].preserved
     assert "computes a plain convolution" in report.sites[0].why
+
+
+def test_fresh_weights_are_the_authors_and_outlast_a_file(tmp_path: Path) -> None:
+    """preserve=False leaves four different kernels of the authors' size, says so, and is saved and loaded again."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.ReLU())
+    report = attnzoo.replace(model, "odconv", "0", preserve=False)
+    assert not report.sites[0].preserved
+    assert report.sites[0].why == "initialised afresh, as preserve=False asks"
+    assert "new" in str(report)
+    kernels = model[0].weight.detach()
+    assert all(not torch.equal(one, other) for one, other in itertools.combinations(kernels, 2))
+    assert kernels.std().item() == pytest.approx((2 / (16 * 9)) ** 0.5, rel=0.05)
+    attnzoo.save(model, tmp_path / "model.safetensors")
+    again = attnzoo.load(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.ReLU()),
+                         tmp_path / "model.safetensors")  # fmt: skip
+    x = torch.randn(2, 16, 8, 8)
+    assert torch.equal(model.eval()(x), again.eval()(x))
 
 
 def test_a_convolution_in_two_places_stays_one() -> None:

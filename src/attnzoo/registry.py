@@ -55,6 +55,7 @@ class Card:
         reported: headline figures of the authors, with their setting.
         differences: how other implementations, or paper and code, differ from this one.
         plug_in: whether the module, built for C channels, returns its input's shape and dtype.
+        residual: whether the method adds what the module gives to what it was given, in a sum outside of the module.
         carries: forward takes more than x and gives more than a map: (x, *carried) -> (y, *carried), handed on
             from block to block, see `attnzoo.insert`.
         inert: parameters (globs of their names) that cannot change the output, by the method's own design.
@@ -83,6 +84,7 @@ class Card:
     reported: str
     differences: tuple[str, ...]
     plug_in: bool
+    residual: bool = False
     carries: bool = False
     inert: tuple[str, ...] = ()
     not_applicable: dict[str, str] = field(default_factory=dict)
@@ -140,12 +142,18 @@ _Make = TypeVar("_Make", bound=Callable[..., nn.Module])
 
 
 def register(
-    name: str, *, paper: Paper, contract: str, plug_in: bool | None = None, **facts: Any
+    name: str,
+    *,
+    paper: Paper,
+    contract: str,
+    plug_in: bool | None = None,
+    residual: bool | None = None,
+    **facts: Any,
 ) -> Callable[[_Module], _Module]:
     """Enter the decorated class under `name`; its family is the folder of its file.
 
-    `plug_in` follows from the contract (feature and tokens are) unless given. From now on the constructor
-    refuses arguments of another type than it declares.
+    Unless given, `plug_in` follows from the contract (feature and tokens are), and so does `residual` (tokens are, as
+    self-attention is). From now on the constructor refuses arguments of another type than it declares.
 
     Raises:
         AttnzooError: the name is taken, or the contract or the folder is none that we know.
@@ -168,6 +176,7 @@ def register(
             year=paper.year,
             url=paper.url,
             plug_in=contract in ("feature", "tokens") if plug_in is None else plug_in,
+            residual=contract == "tokens" if residual is None else residual,
             not_applicable={**_BY_CONTRACT.get(contract, {}), **facts.pop("not_applicable", {})},
             **facts,
         )

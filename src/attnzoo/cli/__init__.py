@@ -1,12 +1,13 @@
 """The command line: parse, call, print."""
 
+import warnings
 from typing import Final
 
 import typer
 
 from attnzoo.cli import catalogue as catalogue
 from attnzoo.cli import laboratory as laboratory
-from attnzoo.cli.app import app, complain
+from attnzoo.cli.app import app, complain, complain_of_warnings
 from attnzoo.errors import AttnzooError
 
 _INTERRUPTED: Final = 130
@@ -18,7 +19,9 @@ def run(argv: list[str] | None = None) -> int:
     0 is success, 1 a check or a trial that failed, 2 bad input (one line on stderr), 130 an interruption.
     """
     try:
-        status = typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            complain_of_warnings()
+            status = typer.main.get_command(app).main(args=argv, prog_name="attnzoo", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     except AttnzooError as error:

@@ -2,9 +2,13 @@
 
 import json
 import sys
+import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+import attnzoo
 
 app = typer.Typer(
     add_completion=False,
@@ -19,6 +23,19 @@ def complain(message: str) -> None:
     """Print an error or a warning, on one line but for what it lists."""
     lines = [" ".join(line.split()) for line in message.split("\n  ")]  # what is listed has lines of its own
     sys.stderr.write("attnzoo: " + "\n  ".join(lines) + "\n")
+
+
+def complain_of_warnings() -> None:
+    """Print warnings of ours as complaints, not as Python does with the line of code; others as ever."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *where: Any) -> None:
+        if Path(filename).is_relative_to(Path(attnzoo.__file__).parent):
+            complain(str(message))
+        else:
+            others(message, category, filename, *where)
+
+    warnings.showwarning = show  # type: ignore[assignment]
 
 
 def print_json(value: Any) -> None:

@@ -1,20 +1,22 @@
 """Commands of the laboratory: compare, recipe, report, explain."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from attnzoo.cli.app import app, complain
+from attnzoo.cli.flags import TRAINING, recipe_flags
 
-_TRAINING: Final = "Training: what of the recipe is changed"
 _IMAGES: Final = "Images"
 _PLACE: Final = "Where it runs"
 
 
 @app.command()
+@recipe_flags
 def compare(
     names: Annotated[
         list[str],
@@ -66,20 +68,8 @@ def compare(
     ] = False,
     recipe: Annotated[
         str,
-        typer.Option(help="demo, classic, fast, or a file NAME.toml; see attnzoo recipe.", rich_help_panel=_TRAINING),
+        typer.Option(help="demo, classic, fast, or a file NAME.toml; see attnzoo recipe.", rich_help_panel=TRAINING),
     ] = "demo",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images.", rich_help_panel=_TRAINING)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.", rich_help_panel=_TRAINING)] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="The peak of its schedule.", rich_help_panel=_TRAINING)
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="On the weights.", rich_help_panel=_TRAINING)] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option(help="Share of the target for all classes.", rich_help_panel=_TRAINING)
-    ] = None,
-    crop: Annotated[float | None, typer.Option(help="Random shift, of the side.", rich_help_panel=_TRAINING)] = None,
-    cutout: Annotated[float | None, typer.Option(help="Blank square, of the side.", rich_help_panel=_TRAINING)] = None,
-    flip: Annotated[str | None, typer.Option(help="random, alternate or none.", rich_help_panel=_TRAINING)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", rich_help_panel=_PLACE)] = "cpu",
     devices: Annotated[int, typer.Option(help="So many for each trial.", rich_help_panel=_PLACE)] = 1,
     precision: Annotated[
@@ -96,25 +86,17 @@ def compare(
         str | None, typer.Option(help="Of a running Ray cluster; none starts one here.", rich_help_panel=_PLACE)
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at once on Ray.", rich_help_panel=_PLACE)] = None,
+    *,
+    changed: Mapping[str, Any],
 ) -> None:
     """Train backbones with and without modules, fairly, and report the differences.
 
-    The exit status is 1 where a trial failed; the others are reported all the same.
+    The exit status is 1 where a trial failed; the others are reported all the same. It is 2 where there is nothing to
+    report.
     """
     from attnzoo.lab import console, recipes, report, sweep
     from attnzoo.lab.train import Run
 
-    flags = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "crop": crop,
-        "cutout": cutout,
-        "flip": flip,
-    }
-    chosen = {name: value for name, value in flags.items() if value is not None}
     with console.Progress() as observer:
         study = sweep.compare(
             names,
@@ -122,7 +104,7 @@ def compare(
             backbone=backbone,
             data=data,
             at=at,
-            recipe=recipes.changed(recipes.find(recipe), chosen),
+            recipe=recipes.changed(recipes.find(recipe), changed),
             seeds=seeds,
             limit_train=limit_train,
             limit_test=limit_test,
@@ -145,12 +127,12 @@ def compare(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="demo, classic or fast.")],
+    name: Annotated[str, typer.Argument(help="demo, classic, fast, or a file NAME.toml.")],
 ) -> None:
     """Print a recipe as TOML: save it, change it, and give the file to compare --recipe."""
     from attnzoo.lab import recipes
 
-    sys.stdout.write(recipes.text(recipes.recipe(name)))
+    sys.stdout.write(recipes.text(recipes.find(name)))
 
 
 @app.command()

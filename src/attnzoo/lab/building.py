@@ -18,7 +18,8 @@ def build(
 ) -> nn.Module:
     """The trial's network on the CPU. All variants of one seed and backbone start from the same backbone weights.
 
-    A module that comes into a trained network starts as the identity; one that is trained from scratch does not.
+    A module that comes into a trained network starts as the identity; one that is trained from scratch does so only
+    where `attnzoo.lab.placing.gated` says why.
 
     Args:
         trial: what to build.

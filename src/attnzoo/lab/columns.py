@@ -9,6 +9,7 @@ from attnzoo.lab.measure.latency import Latency
 from attnzoo.lab.study import Row
 from attnzoo.lab.trial import PLAIN
 
+TOP1: Final = "top-1 %"
 HEADINGS: Final = {
     PLAIN: "to plain",
     "parameters": "to same params",
@@ -45,14 +46,27 @@ def columns(rows: Iterable[Row]) -> list[Column]:
     return [column for column in _COLUMNS if any(column.number(row) is not None for row in rows)]
 
 
+def lost(number: int, shown: Iterable[Column]) -> list[str]:
+    """The cells of a variant whose `number` trials all failed."""
+    return [f"failed {number} of {number}" if column.heading == TOP1 else "" for column in shown]
+
+
+def reached(row: Row, kind: str) -> str:
+    """'at ×0.97': the latency of the widened network over the row's, where that is what they are equal in."""
+    return f"at ×{row.reached[kind]:.2f}" if kind == "latency" and kind in row.reached else ""
+
+
 def verdict(row: Row, kind: str) -> str:
     """'better, p 0.003', 'worse, p 0.03', 'no evidence', "" where there is no difference."""
     if kind not in row.differences:
         return ""
     found = row.differences[kind]
-    if found.corrected is None or found.verdict == "no evidence":
-        return found.verdict
-    return f"{found.verdict}, p " + ("< 0.001" if found.corrected < 0.001 else f"{found.corrected:.3f}")
+    if why := row.untested(kind):
+        return f"not tested, {why}"
+    said = [found.verdict]
+    if found.corrected is not None and found.verdict != "no evidence":
+        said.append("p < 0.001" if found.corrected < 0.001 else f"p {found.corrected:.3f}")
+    return ", ".join([*said, *filter(None, [reached(row, kind)])])
 
 
 def _difference(kind: str) -> Column:
@@ -60,7 +74,8 @@ def _difference(kind: str) -> Column:
         if kind not in row.differences:
             return ""
         found = row.differences[kind]
-        return f"{found.interval:+.2f}{_MARKS[found.verdict]}"
+        how = row.untested(kind) or reached(row, kind)
+        return f"{found.interval:+.2f}{_MARKS[found.verdict]}" + (f" ({how})" if how else "")
 
     def number(row: Row) -> float | None:
         return row.differences[kind].interval.mean if kind in row.differences else None
@@ -116,9 +131,9 @@ def _images_a_second(of: Callable[[Row], Latency | None]) -> Callable[[Row], flo
 _COLUMNS: Final = (
     Column("seeds", "Trainings of the variant.", lambda row: str(len(row.seeds)), lambda row: len(row.seeds), 4),
     Column(
-        "top-1 %",
+        TOP1,
         "After the last epoch, mean ± 95% interval over seeds.",
-        lambda row: f"{row.top1:.2f}",
+        lambda row: f"{row.top1:.2f}" + (f" ({row.failures})" if row.failed else ""),
         lambda row: row.top1.mean,
         1,
     ),
@@ -140,7 +155,7 @@ _COLUMNS: Final = (
     _counted("MACs", "Multiply-adds for one image, attention's included.", lambda row: row.measured.cost.macs, 3),
     Column(
         "memory MB",
-        "Activations that a training step keeps for each image, in 10⁶ bytes.",
+        "Activations that a training step keeps for each image, in 10⁶ bytes, counted as float32 in every precision.",
         lambda row: f"{row.measured.cost.activation_bytes / 1e6:.2f}",
         lambda row: row.measured.cost.activation_bytes,
         3,

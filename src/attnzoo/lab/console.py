@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnzoo.lab import words
-from attnzoo.lab.columns import Column, columns
+from attnzoo.lab.columns import Column, columns, lost
 from attnzoo.lab.observer import Observer
 from attnzoo.lab.report import Leaderboard
 from attnzoo.lab.study import Row, Study
@@ -69,6 +69,9 @@ class Progress(Observer):
         self._stop(trial)
         self.running[trial] = self.bars.add_task(str(trial), total=self.epochs[trial], state="")
         self._count()
+
+    def died(self, trial: Trial) -> None:
+        self._say(f"a worker died: {trial} goes on from its last epoch in another")
 
     def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
         state = f"epoch {number}/{self.epochs[trial]}  loss {epoch.train_loss:.3f}  top-1 {epoch.top1:.2f}%"
@@ -139,6 +142,8 @@ def table(study: Study, name: str, width: int) -> tuple[Table, list[Column], lis
         result.add_column(column.heading, justify="right", no_wrap=True, min_width=_width(study.rows, column))
     for row in study.rows:
         result.add_row(Text(row.label), *(_cell(row, column) for column in shown), style="dim" * row.variant.plain)
+    for label, number in study.lost.items():
+        result.add_row(Text(label), *lost(number, shown))
     return result, shown, [column for column in every if column not in shown]
 
 

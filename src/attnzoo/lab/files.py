@@ -43,7 +43,10 @@ def put(path: Path, write: Callable[[Path], object]) -> None:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}{DRAFT}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode  # what the user's umask leaves, where `write` may be stricter
         write(draft)
+        draft.chmod(mode)
         with draft.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(draft, path)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from attnzoo.lab.averaging import EVERY, Average
 from attnzoo.lab.batches import Batches, Scale, for_test, seed_of
 from attnzoo.lab.building import laid_out
+from attnzoo.lab.cooling import Cooling
 from attnzoo.lab.data import Data
 from attnzoo.lab.measure.energy import meter
 from attnzoo.lab.optimizer import optimizer_of, rate
 from attnzoo.lab.recipe import Recipe
+from attnzoo.lab.settling import BATCHES, settle
 from attnzoo.lab.trial import Epoch
 
 if TYPE_CHECKING:
@@ -34,10 +37,19 @@ class Loop:
         scale: of the images.
         seed: of order and augmentation, and of what the network draws.
         compiled: run the network through `torch.compile`.
+        cooled: lower the temperature of dynamic convolutions, see `attnzoo.lab.cooling`.
     """
 
     def __init__(
-        self, fabric: "Fabric", model: nn.Module, data: Data, recipe: Recipe, scale: Scale, seed: int, compiled: bool
+        self,
+        fabric: "Fabric",
+        model: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        scale: Scale,
+        seed: int,
+        compiled: bool,
+        cooled: bool = False,
     ) -> None:
         self.fabric, self.recipe, self.seed = fabric, recipe, seed
         self.data, self.scale = data.to(fabric.device), scale.to(fabric.device)
@@ -49,9 +61,13 @@ class Loop:
         self.forward, self.optimizer = fabric.setup(runs, self.inner)
         self.batches = Batches(self.data, recipe, self.scale, seed, fabric.global_rank, fabric.world_size)
         self.steps = self.batches.steps * recipe.epochs
+        self.cooling = Cooling((self.model, self.tested) if cooled else (), self.steps)
 
     def epoch(self, number: int) -> Epoch:
-        """Train on every image once, then test; epochs count from 1 and follow each other."""
+        """Train on every image once, then test; epochs count from 1 and follow each other.
+
+        Before the last test running statistics are settled, see `attnzoo.lab.settling`.
+        """
         torch.manual_seed(seed_of(self.seed, number, self.fabric.global_rank, "network"))
         start = time.perf_counter()
         self.forward.train()
@@ -64,6 +80,8 @@ class Loop:
         joules = energy.joules
         if joules is not None and self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
             joules = float(self._over_devices(torch.tensor(joules, device=self.fabric.device), "sum"))
+        if number == self.recipe.epochs:
+            self._settle()
         top1, top5 = self.test()
         return Epoch(train_loss, top1, seconds, top5, joules)
 
@@ -103,6 +121,7 @@ class Loop:
 
     def _step(self, step: int, images: Tensor, labels: Tensor) -> Tensor:
         self._set_rate(step)
+        self.cooling.begin(step)
         loss = F.cross_entropy(self.forward(images), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -111,6 +130,12 @@ class Loop:
         if self.average and (done % EVERY == 0 or done == self.steps):
             self.average.update(self.model, done / self.steps)
         return loss.detach()
+
+    def _settle(self) -> None:
+        """By batches of an epoch that no step has seen, drawn alike for all variants of a seed."""
+        images = (images for images, _ in self.batches.epoch(self.recipe.epochs + 1))
+        with self.fabric.autocast():
+            settle(self.tested, islice(images, BATCHES))
 
     def _set_rate(self, step: int) -> None:
         if self.recipe.stepped == "epoch":

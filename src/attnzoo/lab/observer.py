@@ -14,6 +14,9 @@ class Observer:
     def started(self, trial: Trial) -> None:
         """A trial begins, or begins again where the process that ran it died."""
 
+    def died(self, trial: Trial) -> None:
+        """The process that trained a trial died; another goes on from its last epoch."""
+
     def epoch(self, trial: Trial, number: int, epoch: Epoch) -> None:
         """An epoch, counted from 1, is over."""
 

@@ -1,7 +1,7 @@
 """What a comparison found: its trials, and one row of a table per variant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from attnzoo.lab.trial import PLAIN, Epoch, Outcome, Trial, Variant
 
 KINDS: Final = (PLAIN, "parameters", "latency", "scratch")  # what a variant may be compared with, see Row.differences
 CONTROLS: Final = ("parameters", "latency")
+FAR: Final = 0.9  # of a module's parameters or latency: a control that has less does not equal it
 MISSING: Final = "Failed, and so missing here: {}"  # begins a note about a trial
 
 
@@ -58,6 +59,8 @@ class Row:
         train_seconds: training time of a trial with all it starts from, testing excluded: its epochs times the median
             epoch of all seeds, which neither a cold start nor a busy moment moves.
         joules: that the device drew in an epoch, median; None where it does not say.
+        reached: of each of the controls, its parameters or latency over the module's, as measured when it was chosen.
+        failed: seeds that were not trained to the end.
     """
 
     variant: Variant
@@ -70,6 +73,19 @@ class Row:
     controls: Mapping[str, Variant]
     train_seconds: float
     joules: float | None
+    reached: Mapping[str, float] = field(default_factory=dict)
+    failed: tuple[int, ...] = ()
+
+    @property
+    def failures(self) -> str:
+        """'failed 1 of 3', or "" where none did."""
+        return f"failed {len(self.failed)} of {len(self.failed) + len(self.seeds)}" if self.failed else ""
+
+    def untested(self, kind: str) -> str:
+        """Why a difference is shown but not tested: it would favour what lost seeds, or what costs more; or ""."""
+        if self.failed:
+            return self.failures
+        return f"at ×{self.reached[kind]:.2f} only" if self.reached.get(kind, 1.0) < FAR else ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,14 @@ class Study:
         """Each once, in the order of rows."""
         return tuple(dict.fromkeys(row.variant.backbone for row in self.rows))
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """Variants of which no seed was trained to the end, by label, and how many failed."""
+        kept = [row.variant for row in self.rows]
+        gone = [t.variant for t in self.failed if t.variant not in kept and t.variant.start != "base"]
+        names = labels([*kept, *dict.fromkeys(gone)])
+        return {names[variant]: gone.count(variant) for variant in gone}
+
     def of(self, variant: Variant | None) -> tuple[Outcome, ...]:
         """The trials of one variant, by seed; none of None."""
         return tuple(outcome for outcome in self.outcomes if outcome.trial.variant == variant)
@@ -119,6 +143,8 @@ def summarise(
     outcomes: Sequence[Outcome],
     measured: Mapping[Variant, Measured],
     controls: Mapping[Variant, Mapping[str, Variant]] | None = None,
+    reached: Mapping[Variant, Mapping[str, float]] | None = None,
+    failed: Sequence[Trial] = (),
 ) -> tuple[Row, ...]:
     """One row per variant that has trials, in the order of `measured`; what others start from ("base") has none.
 
@@ -126,28 +152,33 @@ def summarise(
         outcomes: finished trials; a difference pairs the seeds that both sides have.
         measured: of every variant that is to be a row.
         controls: of a module's variant, its controls by what they equal, see Row.
+        reached: how nearly they do.
+        failed: trials that could not be finished.
     """
     trained: dict[Variant, dict[int, Outcome]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: outcome.trial.seed):
         trained.setdefault(outcome.trial.variant, {})[outcome.trial.seed] = outcome
     variants = [variant for variant in measured if variant in trained and variant.start != "base"]
-    names, controls = labels(variants), controls or {}
-    found = _differences(variants, trained, controls)
-    return tuple(
+    names, controls, reached = labels(variants), controls or {}, reached or {}
+    rows = tuple(
         Row(
             variant=variant,
             label=names[variant],
             seeds=tuple(trained[variant]),
             top1=interval([outcome.top1 for outcome in trained[variant].values()]),
             top5=_top5(list(trained[variant].values())),
-            differences=found[variant],
+            differences={},
             measured=measured[variant],
             controls=controls.get(variant, {}),
             train_seconds=sum(_train_seconds(list(trained[stage].values())) for stage in _stages(variant, trained)),
             joules=_joules(list(trained[variant].values())),
+            reached=reached.get(variant, {}),
+            failed=tuple(sorted(trial.seed for trial in failed if trial.variant == variant)),
         )
         for variant in variants
     )
+    found = _differences(rows, trained)
+    return tuple(replace(row, differences=found[row.variant]) for row in rows)
 
 
 def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
@@ -190,19 +221,19 @@ def base(variant: Variant) -> Variant:
 
 
 def _differences(
-    variants: Sequence[Variant],
-    trained: Mapping[Variant, Mapping[int, Outcome]],
-    controls: Mapping[Variant, Mapping[str, Variant]],
+    rows: Sequence[Row], trained: Mapping[Variant, Mapping[int, Outcome]]
 ) -> dict[Variant, dict[str, Difference]]:
-    """By variant and kind, Holm-corrected over the differences of a kind in each family."""
-    found: dict[Variant, dict[str, Difference]] = {variant: {} for variant in variants}
+    """By variant and kind, Holm-corrected over the differences of a kind in each family; see `Row.untested`."""
+    found: dict[Variant, dict[str, Difference]] = {row.variant: {} for row in rows}
     for kind in KINDS:
         families: dict[tuple[str, bool], dict[Variant, Difference]] = {}
-        for variant in variants:
-            other = opposite(variant, kind, controls.get(variant, {}))
-            one = difference(_top1(trained[variant]), _top1(trained.get(other, {}))) if other else None
-            if one is not None:
-                families.setdefault(family(variant), {})[variant] = one
+        for row in rows:
+            other = opposite(row.variant, kind, row.controls)
+            one = difference(_top1(trained[row.variant]), _top1(trained.get(other, {}))) if other else None
+            if one is not None and row.untested(kind):
+                found[row.variant][kind] = replace(one, p=None)
+            elif one is not None:
+                families.setdefault(family(row.variant), {})[row.variant] = one
         for members in families.values():
             for variant, one in zip(members, correct(list(members.values())), strict=True):
                 found[variant][kind] = one

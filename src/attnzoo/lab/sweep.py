@@ -1,10 +1,10 @@
 """Compare modules on backbones and a data set, fairly: same seeds, same recipe, plain networks beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -20,13 +20,15 @@ from attnzoo.lab.files import write_atomically
 from attnzoo.lab.measure.site import Site
 from attnzoo.lab.missing import train_missing
 from attnzoo.lab.observer import Observer as Observer
+from attnzoo.lab.placing import gated
 from attnzoo.lab.planning import Plan, plan
 from attnzoo.lab.recipe import Recipe
 from attnzoo.lab.store import Store
 from attnzoo.lab.study import MISSING, Study, summarise
-from attnzoo.lab.train import Run
-from attnzoo.lab.trial import Trial, Variant
+from attnzoo.lab.train import METHOD, Run
+from attnzoo.lab.trial import PLAIN, Trial, Variant
 
+_Fact = TypeVar("_Fact")
 _BROKEN: Final = "broken.txt"  # in a study's folder: which images were left out, and why
 
 
@@ -131,25 +133,34 @@ def _compare(
         records = store.sorted([*planned.bases, *rows])
         rows = list(dict.fromkeys(v for record in records if (v := record.outcome.trial.variant).start != "base"))
         if not rows:
-            raise AttnzooError("compare: no trial could be finished. " + " | ".join(one.reason for one in failed))
+            raise AttnzooError(
+                "compare: no trial could be finished. " + " | ".join(f"{one.trial}: {one.reason}" for one in failed)
+            )
         beside = [control for control in known if control.module in rows]
-        outcomes = tuple(record.outcome for record in records)
+        outcomes, lost = tuple(record.outcome for record in records), tuple(one.trial for one in failed)
         return Study(
             settings=store.settings,
             environment=engine.call(environment.describe, place),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             outcomes=outcomes,
             made_on=tuple(record.environment for record in records),
-            rows=summarise(outcomes, engine.call(measure, rows, site, batch, run.compile), _by_module(beside)),
-            notes=(*_notes(planned, images, failed, out), *notes(beside, timed)),
-            failed=tuple(one.trial for one in failed),
+            rows=summarise(
+                outcomes,
+                engine.call(measure, rows, site, batch, run.compile),
+                _by_module(beside, lambda control: control.variant),
+                _by_module(beside, lambda control: control.reached),
+                lost,
+            ),
+            notes=(*_notes(planned, rows, images, failed, out), *_deaths(engine.deaths), *notes(beside, timed)),
+            failed=lost,
         )
 
 
 def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
     """How many of the epochs come before a module is put into a trained network."""
+    checks.only_with("compare", used or wanted is None, "trained_epochs", "from_trained")
     epochs = recipe.epochs // 2 if wanted is None else wanted
-    if (used or wanted is not None) and not 0 < epochs < recipe.epochs:
+    if used and not 0 < epochs < recipe.epochs:
         raise AttnzooError(
             f"compare: trained_epochs={epochs} leaves no epochs on both sides of {recipe.epochs} in all; "
             "choose more epochs, or fewer before."
@@ -157,17 +168,24 @@ def _trained_epochs(recipe: Recipe, wanted: int | None, used: bool) -> int:
     return epochs
 
 
-def _by_module(controls: Sequence[Control]) -> dict[Variant, dict[str, Variant]]:
-    found: dict[Variant, dict[str, Variant]] = {}
+def _by_module(controls: Sequence[Control], what: Callable[[Control], _Fact]) -> dict[Variant, dict[str, _Fact]]:
+    found: dict[Variant, dict[str, _Fact]] = {}
     for control in controls:
-        found.setdefault(control.module, {})[control.kind] = control.variant
+        found.setdefault(control.module, {})[control.kind] = what(control)
     return found
 
 
-def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
-    """What was left out or done again, and why."""
-    found = [f"{MISSING.format(one.trial)} ({_bare(one)})." for one in failed]
+def _notes(planned: Plan, rows: Sequence[Variant], images: Data, failed: Sequence[Failed], out: Path) -> list[str]:
+    """What was left out, done again or done otherwise, and why."""
+    found = [f"{MISSING.format(one.trial)} ({one.reason.rstrip('.')})." for one in failed]
     found += [f"Left out: {variant} ({reason.rstrip('.')})." for variant, reason in planned.misfits.items()]
+    modules = (variant for variant in rows if variant.module != PLAIN and variant.start == "scratch")
+    summed = dict.fromkeys(variant.module for variant in modules if gated(variant))
+    if summed:
+        found.append(
+            "From scratch, too, plugged in under a learnt gate that starts as the identity, as their methods add them "
+            f"to their input: {', '.join(summed)}."
+        )
     if images.skipped:
         write_atomically(out / _BROKEN, "".join(f"{sentence}\n" for sentence in images.skipped))
         found.append(f"{len(images.skipped):,} broken images were left out; {_BROKEN} names each.")
@@ -179,9 +197,12 @@ def _notes(planned: Plan, images: Data, failed: Sequence[Failed], out: Path) -> 
     return found
 
 
-def _bare(failed: Failed) -> str:
-    """The reason without the trial and the full stop, which the sentence around it has."""
-    return failed.reason.removeprefix(f"trial {failed.trial}: ").rstrip(".")
+def _deaths(trials: Sequence[Trial]) -> list[str]:
+    """A note where workers died."""
+    if not trials:
+        return []
+    names = ", ".join(map(str, dict.fromkeys(trials)))
+    return [f"Workers died {len(trials)} times; these trials went on from their last epochs in others: {names}."]
 
 
 def _worthwhile_threads(images: Data, recipe: Recipe) -> int:
@@ -203,6 +224,7 @@ def _settings(images: Data, recipe: Recipe, run: Run, before: int) -> dict[str, 
         "devices": run.devices,
         "precision": run.precision,
         "compile": run.compile,
+        "method": METHOD,
         **asdict(recipe),
         "trained_epochs": before,
     }

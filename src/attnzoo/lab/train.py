@@ -20,7 +20,7 @@ from attnzoo.lab import environment, trained
 from attnzoo.lab.batches import Scale, scale_of, seed_of
 from attnzoo.lab.building import build, seeded
 from attnzoo.lab.checkpoint import Checkpoint
-from attnzoo.lab.cooling import Cooling
+from attnzoo.lab.cooling import cools
 from attnzoo.lab.data import Data
 from attnzoo.lab.fabric import fabric_for
 from attnzoo.lab.layout import checkpoint_file, model_file
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PRECISIONS: Final = ("auto", "32-true", "bf16-mixed", "16-mixed")
+METHOD: Final = 2  # of training and testing; raised when the same trial comes to give other numbers
 OnEpoch = Callable[[int, Epoch], None]
 
 
@@ -136,11 +137,10 @@ class _Job:
         board = Board(self.folder, self.trial) if self.folder and self.run.tensorboard and writes else None
         with seeded(self.trial.seed, fabric.device), torch.backends.cudnn.flags(benchmark=True):
             model = self._model()
-            loop = Loop(fabric, model, self.data, self.recipe, scale, self._draws(), self.run.compile)
-            cooling = Cooling(self.trial.variant, (loop.model, loop.tested), self.recipe.epochs)
+            cooled = cools(self.trial.variant)
+            loop = Loop(fabric, model, self.data, self.recipe, scale, self._draws(), self.run.compile, cooled)
             checkpoint, epochs = self._continued(fabric, loop)
             for number in range(len(epochs) + 1, self.recipe.epochs + 1):
-                cooling.begin(number)
                 epochs.append(self._finite(loop.epoch(number), number))
                 if checkpoint and writes:
                     checkpoint.save({**loop.state(), "epochs": [asdict(epoch) for epoch in epochs]})
@@ -196,6 +196,7 @@ class _Job:
             "devices": self.run.devices,
             "precision": self.run.precision,
             "compile": self.run.compile,
+            "method": METHOD,
             **asdict(self.recipe),
         }
 
@@ -209,7 +210,7 @@ class _Job:
             if not math.isfinite(value):
                 raise AttnzooError(
                     f"trial {self.trial}: {name} became {value} in epoch {number}; "
-                    f"use a learning rate below {self.recipe.learning_rate}."
+                    f"lower the learning rate of {self.recipe.learning_rate:g}, or warm up longer."
                 )
         return epoch
 

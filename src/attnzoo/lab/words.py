@@ -15,6 +15,7 @@ OPPONENTS: Final = {
     "scratch": "the same trained from scratch",
 }
 _FEW: Final = 8  # names a sentence holds
+_WIDE: Final = 3.0  # standard errors in half an interval from which on a reader is told: below five seeds
 _IMAGES: Final = ("data", "shape", "classes", "train_images", "test_images", "pixels")
 
 
@@ -93,19 +94,28 @@ def findings(study: Study) -> list[str]:
             if kind in row.differences:
                 families.setdefault(family(row.variant), []).append(row)
         sentences += [_finding(kind, rows) for rows in families.values()]
+    failed = {row.label: f"{len(row.failed)} of {len(row.failed) + len(row.seeds)}" for row in study.rows if row.failed}
+    failed |= {label: f"{number} of {number}" for label, number in study.lost.items()}
+    if failed:
+        told = ", ".join(f"{label} {count} seeds" for label, count in failed.items())
+        sentences.append(f"Did not train to the end: {told}.")
     return sentences
 
 
 def _finding(kind: str, rows: Sequence[Row]) -> str:
     claims: dict[str, list[Row]] = {"better": [], "worse": [], "no evidence": []}
-    for row in rows:
+    tested = [row for row in rows if not row.untested(kind)]
+    for row in tested:
         claims[row.differences[kind].verdict].append(row)
     said = [f"{_names(found)} {verdict}" for verdict, found in claims.items() if found and verdict != "no evidence"]
     if claims["no evidence"]:
         said.append(f"no evidence for {_names(claims['no evidence'])}")
-    tests = f", {plural(len(rows), 'test')} corrected by Holm" if len(rows) > 1 else ""
+    if len(tested) < len(rows):
+        said.append(f"not tested {_names([row for row in rows if row.untested(kind)])}")
+    tests = f", {plural(len(tested), 'test')} corrected by Holm" if len(tested) > 1 else ""
+    how = f" (paired t-test{tests})" if tested else ""
     against = "Widened networks against" if rows[0].variant.widths else "Against"
-    return f"{against} {OPPONENTS[kind]}: {'; '.join(said)} (paired t-test{tests})."
+    return f"{against} {OPPONENTS[kind]}: {'; '.join(said)}{how}."
 
 
 def caveats(study: Study) -> list[str]:
@@ -128,8 +138,13 @@ def caveats(study: Study) -> list[str]:
 
 
 def _stretch(study: Study) -> str:
-    least = min(count for row in study.rows if (count := len(row.seeds)) > 1)
-    return f", which stretches the standard error {quantile(least):.1f} times" if least < 5 else ""
+    counts = sorted({len(row.seeds) for row in study.rows})
+    several = [quantile(count) for count in counts if count > 1]
+    if max(several) < _WIDE:
+        return ""
+    span = f"{several[0]:.1f}" if len(several) == 1 else f"{several[-1]:.1f} to {several[0]:.1f}"
+    alone = "; a variant with one seed has none" if counts[0] == 1 else ""
+    return f", which stretches the standard error {span} times{alone}"
 
 
 def _bar(study: Study) -> str:

@@ -43,7 +43,10 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     text = json.dumps({**plan(model), "tied": tied}, allow_nan=False, separators=(",", ":"))
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # what the user's umask leaves; save_file is stricter
         save_file(kept, beside, metadata={_KEY: text})
+        beside.chmod(mode)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(target)

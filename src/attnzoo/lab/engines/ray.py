@@ -11,7 +11,7 @@ from typing import Any, Final
 from attnzoo.errors import AttnzooError
 from attnzoo.lab.engines.tasks import Failed, Finished, Result, Shared, Task, attempt, compute
 from attnzoo.lab.observer import Observer
-from attnzoo.lab.trial import Epoch
+from attnzoo.lab.trial import Epoch, Trial
 
 RETRIES: Final = 2  # of a trial whose process died
 Told = tuple[int, Epoch] | Finished | Failed
@@ -51,6 +51,7 @@ class Cluster:
         self.shared = replace(shared, folder=shared.folder.resolve(), data=shared.data.to("cpu"))
         self.address = address
         self.workers = workers
+        self.deaths: list[Trial] = []
 
     def __enter__(self) -> "Cluster":
         ray, threads = self._ray, self.shared.threads
@@ -103,6 +104,8 @@ class Cluster:
                 continue
             del running[stream]
             if told is None:
+                self.deaths.append(work.task.trial)
+                observer.died(work.task.trial)
                 waiting.appendleft(_Running(work.task, work.deaths + 1))
             else:
                 yield told
@@ -129,7 +132,7 @@ class Cluster:
             if work.deaths < RETRIES:
                 return None
             reason = str(error).splitlines()[0]
-            return Failed(trial, f"the process that trained {trial} died {RETRIES + 1} times ({reason})")
+            return Failed(trial, f"the process that trained it died {RETRIES + 1} times ({reason})")
         return told
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attnzoo.lab.engines.tasks import Failed, Finished, Result, Shared, Task, attempt, compute
 from attnzoo.lab.observer import Observer
+from attnzoo.lab.trial import Trial
 
 
 class Serial:
@@ -19,6 +20,7 @@ class Serial:
     def __init__(self, shared: Shared) -> None:
         place = shared.run.device if shared.run.devices == 1 else "cpu"
         self.shared = replace(shared, data=shared.data.to(place))
+        self.deaths: list[Trial] = []
 
     def __enter__(self) -> "Serial":
         return self

@@ -54,14 +54,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A trial that cannot be finished, and why."""
+    """A trial that cannot be finished, and why, in words that do not name it."""
 
     trial: Trial
     reason: str
 
 
 class Engine(Protocol):
-    """Runs tasks."""
+    """Runs tasks.
+
+    Attributes:
+        deaths: a trial for every time that a process that trained it died and another took over.
+    """
+
+    deaths: list[Trial]
 
     def run(self, tasks: Sequence[Task], observer: Observer) -> Iterator[Finished | Failed]:
         """Run all tasks; give what came of each as soon as it is known, in any order."""
@@ -90,7 +96,7 @@ def attempt(task: Task, shared: Shared, on_epoch: Callable[[int, Epoch], None]) 
                 on_epoch=on_epoch,
             )
         except AttnzooError as error:
-            return Failed(task.trial, str(error))
+            return Failed(task.trial, str(error).removeprefix(f"trial {task.trial}: "))
         except Exception as error:
             return Failed(task.trial, f"{type(error).__name__}: {error}")
         made_on = environment.describe(environment.device(shared.run.device))

@@ -56,7 +56,9 @@ def maps_of(
     chosen = seen.maps if parts or not whole else whole
     before = grid_of(tuple(seen.before.shape), ratio)
     grids = [_grid(recorded.features, seen.before, before) for recorded in chosen]
-    shown = [one for recorded, grid in zip(chosen, grids, strict=True) for one in _shown(recorded, grid, points, heads)]
+    shown = [
+        one for recorded, grid in zip(chosen, grids, strict=True) for one in _shown(seen, recorded, grid, points, heads)
+    ]
     for kind, what, values, point in shown or _change(seen, ratio):
         yield Map(seen.name, seen.path, seen.stage, kind, what, values.float().cpu(), seen.alpha, point)
 
@@ -75,22 +77,23 @@ def _grid(features: Tensor, before: Tensor, grid: Grid | None) -> Grid | None:
 
 
 def _shown(
-    recorded: Recorded, grid: Grid | None, points: Sequence[tuple[float, float]], heads: bool
+    seen: Seen, recorded: Recorded, grid: Grid | None, points: Sequence[tuple[float, float]], heads: bool
 ) -> Iterator[_Shown]:
     part = f"{recorded.part}: " if recorded.part else ""
     if recorded.again is not None:
         for kind, what, values, point in _affinity(recorded, grid, points, heads):
             yield kind, part + what, values, point
         return
-    for kind, what, values in _gate(recorded.values, recorded.features, grid):
+    for kind, what, values in _gate(seen, recorded, grid):
         yield kind, part + what, values, None
 
 
-def _gate(gate: Tensor, features: Tensor, grid: Grid | None) -> Iterator[tuple[Kind, str, Tensor]]:
-    """A gate (K,) of channels, (h, w) of places, or both, (K, h, w)."""
+def _gate(seen: Seen, recorded: Recorded, grid: Grid | None) -> Iterator[tuple[Kind, str, Tensor]]:
+    """A gate (K,) of channels, of a kernel's places or of something else, (h, w) of places, or (K, h, w) of both."""
+    gate, features = recorded.values, recorded.features
     axis = 1 if features.dim() == 4 else -1
     if gate.dim() == 1:
-        yield "channels", "gate of each channel", gate
+        yield _numbers(seen, features, gate)
     elif gate.dim() == 2 and _covers(gate, grid):
         yield "places", "gate of each place", gate
     elif gate.dim() == 3 and _covers(gate[0], grid):
@@ -99,6 +102,16 @@ def _gate(gate: Tensor, features: Tensor, grid: Grid | None) -> Iterator[tuple[K
         yield "channels", f"gate of each {each}, mean of the places", gate.flatten(1).mean(1)
     else:
         yield "matrix", "gate, neither of channels nor of places", gate.flatten(0, -2)
+
+
+def _numbers(seen: Seen, features: Tensor, gate: Tensor) -> tuple[Kind, str, Tensor]:
+    """A gate (K,), by what there are K of in the module."""
+    maps = [x for x in (seen.before, seen.after, features) if x.dim() > 2]
+    if len(gate) in {x.shape[1 if x.dim() == 4 else -1] for x in maps}:
+        return "channels", "gate of each channel", gate
+    if seen.kernel is not None and len(gate) == seen.kernel[0] * seen.kernel[1]:
+        return "matrix", "gate of each place in the kernel", gate.view(seen.kernel)
+    return "channels", f"shares of {len(gate)}, no channels", gate
 
 
 def _covers(values: Tensor, grid: Grid | None) -> bool:

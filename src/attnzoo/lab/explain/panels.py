@@ -80,9 +80,12 @@ def channels(axes: Axes, values: Tensor, scale: Normalize, colours: Colormap) ->
         axes.text(
             0.98, 0.985, f"greatest: {best}", transform=axes.transAxes, ha="right", va="top", fontsize=6, color=INK
         )
-    axes.set_xticks([0, count - 1], ["greatest", f"least of {count}"])
-    axes.get_xticklabels()[0].set_horizontalalignment("left")
-    axes.get_xticklabels()[1].set_horizontalalignment("right")
+    if count == 1:
+        axes.set_xticks([0], ["the only one"])
+    else:
+        axes.set_xticks([0, count - 1], ["greatest", f"least of {count}"])
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+        axes.get_xticklabels()[1].set_horizontalalignment("right")
     _ticks(axes)
 
 

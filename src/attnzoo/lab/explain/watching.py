@@ -45,6 +45,7 @@ class Seen:
         alpha: the network takes x + alpha * (module(x) - x); None where it takes module(x).
         before, after: x and module(x).
         maps: what it recorded.
+        kernel: the height and width of the kernel that it computes; None where it computes none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Seen:
     before: Tensor
     after: Tensor
     maps: tuple[Recorded, ...]
+    kernel: tuple[int, int] | None = None
 
 
 def attention_modules(model: nn.Module) -> dict[str, tuple[str, nn.Module]]:
@@ -136,7 +138,9 @@ class _Watcher:
                 factor = self.plug[1].alpha
                 alpha = None if factor is None else float(factor)
             maps = tuple(self._recorded(path, key, before) for key in keys)
-            self.seen.append(Seen(name, where, min(self.stage, self.last), alpha, before, after, maps))
+            size = getattr(module, "kernel_size", None)
+            kernel = (size[0], size[1]) if isinstance(size, tuple) and len(size) == 2 else None
+            self.seen.append(Seen(name, where, min(self.stage, self.last), alpha, before, after, maps, kernel))
 
         return end
 

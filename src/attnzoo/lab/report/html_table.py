@@ -5,7 +5,7 @@ from html import escape
 from typing import Final
 
 from attnzoo.lab import words
-from attnzoo.lab.columns import Column, columns, verdict
+from attnzoo.lab.columns import TOP1, Column, columns, lost, verdict
 from attnzoo.lab.report import emphasis
 from attnzoo.lab.report.emphasis import Mark
 from attnzoo.lab.study import Row, Study, opposite
@@ -44,7 +44,7 @@ def table(studies: Mapping[str, Study]) -> str:
 
 
 def _first_sort(column: Column) -> str:
-    return "descending" if column.heading == "top-1 %" else "none"
+    return "descending" if column.heading == TOP1 else "none"
 
 
 def _body(name: str, study: Study, shown: Sequence[Column], named: bool) -> str:
@@ -52,6 +52,7 @@ def _body(name: str, study: Study, shown: Sequence[Column], named: bool) -> str:
     rows = sorted(study.rows, key=lambda row: -row.top1.mean)
     head = f'<tr class="study"><th colspan="{len(shown) + 1}" scope="rowgroup">{escape(name)}</th></tr>'
     lines = "".join(_line(row, marks.get(row.variant), shown, labels, name) for row in rows)
+    lines += "".join(_lost(label, number, shown, name) for label, number in study.lost.items())
     return f"<tbody>{head if named else ''}{lines}</tbody>"
 
 
@@ -63,6 +64,12 @@ def _line(row: Row, mark: Mark | None, shown: Sequence[Column], labels: Mapping[
         f'<tr{kind} data-name="{escape(row.label)}" data-study="{escape(study)}">'
         f'<th scope="row">{before}{escape(row.label)}</th>{cells}</tr>'
     )
+
+
+def _lost(label: str, number: int, shown: Sequence[Column], study: str) -> str:
+    cells = "".join(f"<td>{cell}</td>" for cell in lost(number, shown))
+    named = f'data-name="{escape(label)}" data-study="{escape(study)}"'
+    return f'<tr {named}><th scope="row"><i></i>{escape(label)}</th>{cells}</tr>'
 
 
 def _cell(row: Row, column: Column, labels: Mapping[Variant, str]) -> str:

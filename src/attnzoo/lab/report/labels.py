@@ -8,7 +8,7 @@ from matplotlib.transforms import Bbox
 
 _AROUND: Final = tuple(  # offsets of a name from its point, in points, the nearest first
     (side * (7 + 6 * ring), rise * (6 + 6 * ring))
-    for ring in range(7)
+    for ring in range(12)
     for side, rise in ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 2), (0, -2))
 )
 _FAR: Final = 20  # from here on a line joins name and point

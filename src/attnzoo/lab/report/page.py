@@ -105,7 +105,7 @@ def _figures(study: Study, number: int) -> str:
 {_key(study)}
 <p class="muted">Means, with 95% intervals and rings for single seeds where there is colour; the dotted stairs are the
 Pareto front. {rest if _has_rest(study) else ""}Intervals far wider than the spread of the seeds are cut off by the
-frame. Rest the pointer on a mark for its numbers.</p>
+frame; what lies far from all else is an arrow at it, with its number. Rest the pointer on a mark for its numbers.</p>
 {_row(costs, scatter.crowded(study), "300px")}
 <h3>Training</h3>
 <p class="muted">Mean over seeds; where there is colour, in a band from the least to the greatest. The first epochs may

@@ -35,6 +35,7 @@ def as_json(study: Study) -> dict[str, Any]:
                 "variant": asdict(row.variant),
                 "measured": asdict(row.measured),
                 "controls": {kind: asdict(control) for kind, control in row.controls.items()},
+                "reached": dict(row.reached),
             }
             for row in study.rows
         ],
@@ -84,15 +85,17 @@ def _study(raw: Any) -> Study:
     _expect(not missing, f"no trial of {', '.join(map(str, missing))}")
     measured = {v: _measured(one["measured"]) for v, one in zip(variants, raw["variants"], strict=True)}
     controls = {v: _controls(one["controls"]) for v, one in zip(variants, raw["variants"], strict=True)}
+    reached = {v: _reached(one.get("reached", {})) for v, one in zip(variants, raw["variants"], strict=True)}
+    failed = tuple(trial_from(trial) for trial in raw["failed"])
     return Study(
         settings=_settings(raw["settings"]),
         environment=_texts(raw["environment"]),
         date=_text(raw["date"]),
         outcomes=tuple(trials),
         made_on=tuple(_texts(trial["environment"]) for trial in raw["trials"]),
-        rows=summarise(trials, measured, controls),
+        rows=summarise(trials, measured, controls, reached, failed),
         notes=tuple(_text(note) for note in raw["notes"]),
-        failed=tuple(trial_from(trial) for trial in raw["failed"]),
+        failed=failed,
     )
 
 
@@ -109,6 +112,11 @@ def _settings(raw: Any) -> dict[str, Any]:
 def _controls(raw: Any) -> dict[str, Variant]:
     _expect(set(raw) <= set(CONTROLS), f"unknown controls {sorted(raw)}")
     return {kind: variant_from(control) for kind, control in raw.items()}
+
+
+def _reached(raw: Any) -> dict[str, float]:
+    _expect(set(raw) <= set(CONTROLS), f"unknown controls {sorted(raw)}")
+    return {kind: _number(share) for kind, share in raw.items()}
 
 
 def _measured(raw: Any) -> Measured:

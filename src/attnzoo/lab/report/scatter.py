@@ -1,6 +1,8 @@
 """The charts of accuracy against a cost, each with its Pareto front."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from statistics import quantiles
 from typing import Any, Final
 
 from matplotlib import rc_context
@@ -28,7 +30,8 @@ def crowded(study: Study) -> bool:
 def against(study: Study, what: str, label: str, cost: Callable[[Row], float]) -> str:
     """Top-1 against a cost: means, and of emphasised variants the interval and every seed as a ring.
 
-    These have names, and what is on the front; but for widened controls where it is crowded.
+    These have names, and what is on the front; but for widened controls where it is crowded. What lies far from all
+    else is an arrow at the frame, with its name and number: one bad network must not squeeze the others.
 
     Args:
         study: the comparison.
@@ -45,17 +48,36 @@ def against(study: Study, what: str, label: str, cost: Callable[[Row], float]) -
     points = []
     for row in study.rows:
         mark, at = chosen.get(row.variant), x[row.variant]
-        if mark is not None:
+        arrow, beyond = _beyond(axes, row, cost(row))
+        if mark is not None and not arrow:
             _emphasise(axes, study, row, mark, at)
         style = {"color": mark.colour, "zorder": 4} if mark else REST
-        [point] = axes.plot(at, row.top1.mean, mark.shape if mark else shape(row.variant), **style)
+        y = max(row.top1.mean, axes.get_ylim()[0])
+        [point] = axes.plot(at, y, arrow or (mark.shape if mark else shape(row.variant)), clip_on=False, **style)
         canvas.explain(point, f"{row.label}: top-1 {row.top1:.2f}%, {label} {words.count(cost(row))}")
-        if mark is not None or (row in best and not (crowded(study) and row.variant.matches)):
-            half = (row.top1.half_width or 0) if mark else 0
-            points.append(Point(row.label, at, row.top1.mean, half, mark.colour if mark else MUTED))
+        if mark is not None or arrow or (row in best and not (crowded(study) and row.variant.matches)):
+            half = (row.top1.half_width or 0) if mark and not arrow else 0
+            points.append(Point(row.label + beyond, at, y, half, mark.colour if mark else MUTED))
     canvas.figure.draw_without_rendering()
     name_points(axes, points)
     return canvas.svg(what)
+
+
+def _beyond(axes: Axes, row: Row, cost: float) -> tuple[str, str]:
+    """The arrow of a mark that lies beyond the frame, and its number there; both "" of others."""
+    if row.top1.mean < axes.get_ylim()[0]:
+        return "v", f" {row.top1.mean:.1f}%"
+    return (">", f" {words.count(cost)}") if cost > axes.get_xlim()[1] else ("", "")
+
+
+def usual(values: Sequence[float]) -> tuple[float, float]:
+    """The least and greatest of the values that are no further than three interquartile ranges from the quartiles."""
+    if len(values) < 2:
+        return values[0], values[0]
+    first, _, third = quantiles(values, n=4, method="inclusive")
+    room = 3 * (third - first)
+    kept = [value for value in values if first - room <= value <= third + room] if room else values
+    return min(kept), max(kept)
 
 
 def _emphasise(axes: Axes, study: Study, row: Row, mark: Mark, x: float) -> None:
@@ -67,7 +89,7 @@ def _emphasise(axes: Axes, study: Study, row: Row, mark: Mark, x: float) -> None
 def _places(canvas: Canvas, study: Study, cost: Callable[[Row], float]) -> dict[Variant, float]:
     """Where each row stands on the axis, whose limits are set; few that would cover one another stand side by side."""
     axes, costs = canvas.axes, [cost(row) for row in study.rows]
-    low, high = min(costs), max(costs)
+    low, high = min(costs), math.exp(usual([math.log(cost) for cost in costs])[1]) if min(costs) > 0 else max(costs)
     if high > 5 * low > 0:
         axes.set_xscale("log")
         axes.set_xlim(low * (high / low) ** -0.1, high * (high / low) ** 0.15)
@@ -81,15 +103,18 @@ def _places(canvas: Canvas, study: Study, cost: Callable[[Row], float]) -> dict[
         if not crowded(study):
             canvas.figure.draw_without_rendering()
             costs = side_by_side(axes, costs)
-    return {row.variant: x for row, x in zip(study.rows, costs, strict=True)}
+    end = axes.get_xlim()[1]
+    return {row.variant: min(x, end) for row, x in zip(study.rows, costs, strict=True)}
 
 
 def _top1_limits(study: Study, chosen: dict[Variant, Mark]) -> tuple[float, float]:
     """Room for what is drawn, but for intervals no more than its spread."""
-    each = [outcome.top1 for outcome in study.outcomes if outcome.trial.variant in chosen]
-    each += [row.top1.mean for row in study.rows]
+    least, _ = usual([row.top1.mean for row in study.rows])
+    shown = [row for row in study.rows if row.top1.mean >= least]
+    each = [outcome.top1 for row in shown if row.variant in chosen for outcome in study.of(row.variant)]
+    each += [row.top1.mean for row in shown]
     spread = max(max(each) - min(each), 0.2)
-    drawn = [row.top1 for row in study.rows if row.variant in chosen]
+    drawn = [row.top1 for row in shown if row.variant in chosen]
     ends = [one.mean + side * (one.half_width or 0) for one in drawn for side in (-1, 1)] + each
     low = max(min(ends), min(each) - spread) - 0.1 * spread
     high = min(max(ends), max(each) + spread, 100) + 0.1 * spread

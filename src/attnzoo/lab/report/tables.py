@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from attnzoo.lab import words
-from attnzoo.lab.columns import Column, columns
-from attnzoo.lab.study import KINDS, Row, Study
+from attnzoo.lab.columns import Column, columns, lost
+from attnzoo.lab.study import CONTROLS, KINDS, Row, Study
 
 _PAGE: Final = 40  # rows from which on a LaTeX table must break
 _LATEX: Final = {
@@ -45,6 +45,7 @@ def summary(row: Row) -> dict[str, Any]:
         "start": row.variant.start,
         "matches": row.variant.matches,
         "seeds": len(row.seeds),
+        "failed_seeds": len(row.failed),
         "top1_percent": row.top1.mean,
         "top1_half_width": row.top1.half_width,
         "top5_percent": row.top5.mean if row.top5 else None,
@@ -59,6 +60,7 @@ def summary(row: Row) -> dict[str, Any]:
             f"to_{kind}_p_holm": one.corrected if one else None,
             f"to_{kind}_verdict": one.verdict if one else None,
         }
+    found |= {f"to_{kind}_reached": row.reached.get(kind) for kind in CONTROLS}
     cost = asdict(row.measured.cost)
     found |= {name: cost[name] for name in ("parameters", "macs", "activation_bytes")}
     for name in ("forward", "batch", "step"):
@@ -78,6 +80,11 @@ def as_csv(studies: Mapping[str, Study]) -> str:
     """One line a variant under a line of names; an empty cell where there is no number."""
     text = io.StringIO()
     lines = [{"study": name, **summary(row)} for name, study in studies.items() for row in study.rows]
+    lines += [
+        {**dict.fromkeys(lines[0]), "study": name, "variant": label, "seeds": 0, "failed_seeds": number}
+        for name, study in studies.items()
+        for label, number in study.lost.items()
+    ]
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _no_formula(value) for key, value in line.items()} for line in lines)
@@ -91,6 +98,7 @@ def as_markdown(studies: Mapping[str, Study]) -> str:
         shown = columns(study.rows)
         lines = [["variant", *(column.heading for column in shown)], ["---"] + ["---:"] * len(shown)]
         lines += [[row.label, *(column.text(row) for column in shown)] for row in study.rows]
+        lines += [[label, *lost(number, shown)] for label, number in study.lost.items()]
         table = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
         said = "\n".join(f"- {_markdown(line)}" for line in [*words.findings(study), *words.caveats(study)])
         about = f"{words.runs(study)}. {words.recipe(study)}. {study.environment.get('device', '')}, {study.date}."
@@ -130,7 +138,9 @@ def as_latex(studies: Mapping[str, Study]) -> str:
 
 def _latex_block(name: str, study: Study, shown: list[Column], named: bool) -> str:
     title = [rf"\multicolumn{{{len(shown) + 1}}}{{@{{}}l}}{{\emph{{{_latex(name)}}}}} \\"] if named else []
-    return "\n".join(title + [_latex_row([row.label, *(column.text(row) for column in shown)]) for row in study.rows])
+    lines = [[row.label, *(column.text(row) for column in shown)] for row in study.rows]
+    lines += [[label, *lost(number, shown)] for label, number in study.lost.items()]
+    return "\n".join(title + [_latex_row(line) for line in lines])
 
 
 def _latex_row(cells: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ FAN = Paper(
     summary_zh="每个通道先对所有位置做 softmax，再按它与所在头的平均视图的吻合程度得到门。"
     "被门控的是一个内含深度卷积的 MLP 的输出。",
     placement="In place of the MLP of a FAN block.",
+    residual=True,
     reported="No headline figures recorded; it is a part of FAN.",
     differences=(
         "The released code holds this efficient form, one pooled key per head; the covariance between channels that "

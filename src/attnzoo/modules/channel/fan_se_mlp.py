@@ -20,6 +20,7 @@ from attnzoo.registry import register
     summary_zh="在隐藏层特征图上带两个深度卷积的 Transformer MLP，输出通道再经过 SE 门。"
     "在 FAN 的混合模型中用来代替通道处理模块。",
     placement="The MLP of the SE blocks of the hybrid FAN models.",
+    residual=True,
     reported="No headline figures recorded; it is a part of FAN.",
     differences=("The authors' class takes tokens with H and W, and returns all three; ours maps a map to a map.",),
 )

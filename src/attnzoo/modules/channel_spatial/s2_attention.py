@@ -26,6 +26,7 @@ from attnzoo.registry import Paper, register
     summary_zh="以两种次序把四组通道分别向上、下、左、右移动一格，使逐点层也能看到邻域。"
     "再对两份移位副本与一份原样副本做逐通道 softmax 混合。",
     placement="The token mixing of an MLP block, behind a LayerNorm and within a residual.",
+    residual=True,
     reported="No headline figure recorded here.",
     differences=(
         "The collection that the numbers come from shifts in place within overlapping slices, which torch leaves "

@@ -31,6 +31,7 @@ from attnzoo.registry import Paper, register
     "以少数 1x1 卷积的代价得到高阶空间交互。",
     placement="The depthwise convolution's place in a ConvNeXt-like block, x + gamma gn_conv(norm(x)); HorNet takes "
     "the orders 2, 3, 4 and 5 in its stages, and the scale 1/3.",
+    residual=True,
     reported="No headline figure recorded here.",
     differences=(
         "The authors cast to float32 before the Fourier transform and do not cast back; here the output has the "
