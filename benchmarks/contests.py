@@ -202,7 +202,10 @@ CONTESTS = {
             ),
         },
     ),
-    "cc": Contest({"channels": C, "recurrence": 1}, {"fightingcv": fighting("attention.CrissCrossAttention.CrissCrossAttention", C)}),
+    "cc": Contest(
+        {"channels": C, "recurrence": 1},
+        {"fightingcv": fighting("attention.CrissCrossAttention.CrissCrossAttention", C)},
+    ),
     "lambda_layer": Contest({"channels": C}, {"timm": timm_layer("lambda_layer.LambdaLayer", C)}, SMALL),
     "cot": Contest({"channels": C}, {"fightingcv": fighting("attention.CoTAttention.CoTAttention", dim=C)}, SMALL),
     "outlook": Contest(

@@ -25,6 +25,7 @@ from attnzoo.registry import Paper, register
     summary_zh="每个描述子用各自的空间 softmax 汇聚全图特征，每个位置再以第二个 softmax 取用这些描述子的混合。"
     "代价仅随特征图线性增长。",
     placement="Between the residual blocks of res3 and res4 in ResNet-50, added to the trunk.",
+    residual=True,
     reported="No headline figure recorded here.",
     differences=(
         "A popular port calls softmax without a dimension, for which torch takes the batch: its outputs depend on "

@@ -32,6 +32,7 @@ EPS = 1e-5  # of the instance norm
     "可选用 1x1 卷积混合各头的注意力图，并以实例归一化恢复其多样性。",
     placement="The attention of every ResT block: heads 1, 2, 4, 8 and sr_ratio 8, 4, 2, 1 in the four stages, "
     "qkv_bias and apply_transform on.",
+    residual=True,
     reported="ImageNet top-1: ResT-Small 79.6, ResT-Base 81.6, ResT-Large 83.6.",
     differences=(
         "The authors' class takes tokens with H and W; ours takes the map.",

@@ -34,6 +34,7 @@ from attnzoo.registry import Paper, register
     "EMSA's mixing of heads, a copy of the values, brought back to full size by a pixel shuffle, is added.",
     summary_zh="键与值取自经步进深度卷积缩小的特征图。它不再像 EMSA 那样混合各头，而是加上经像素重排恢复到原尺寸的值。",
     placement="The attention of every ResTv2 block.",
+    residual=True,
     reported="No headline figure recorded here.",
     differences=(
         "The authors' class takes tokens with H and W; ours takes the map.",

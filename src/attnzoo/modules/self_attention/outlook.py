@@ -27,6 +27,7 @@ from attnzoo.registry import Paper, register
     "各窗口的结果在重叠处相加。",
     placement="In the first stage of VOLO, on features of stride 8 with stride=2: LayerNorm, outlook attention, "
     "shortcut, LayerNorm, MLP, shortcut.",
+    residual=True,
     reported="ImageNet top-1: VOLO-D5 87.1 without extra data.",
     differences=(
         "The authors' class takes (B, H, W, C); ours takes the map.",

@@ -27,6 +27,7 @@ from attnzoo.registry import Paper, register
     summary_zh="用一个潜在查询为各图块打分，按得分把键汇聚成上下文向量，再与经 ReLU 的值相乘。"
     "特征图的各行（图块内的像素）各自独立地进行。",
     placement="MobileViTv2 blocks: unfold to 2x2 patches, GroupNorm, this, residual, an MLP of 1x1 convolutions.",
+    residual=True,
     reported="MobileViTv2: 75.6 ImageNet top-1 with about 3M parameters.",
     differences=(
         "The input is (B, C, P, N), P the pixels of a patch and N the patches; for a plain map take P = 1, N = H W.",
