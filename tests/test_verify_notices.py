@@ -1,0 +1,113 @@
+"""Does each check of the matrix notice what it is there for? One small module for each way to be wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import attnzoo
+from attnzoo import checks, registry
+from attnzoo.verify import CHECKS, Failure
+from attnzoo.verify.subject import Subject
+
+PAPER = attnzoo.Paper("a", "b", "c", 2020, "https://example.org")
+FACTS = dict.fromkeys(("title", "source", "source_license", "summary", "summary_zh", "placement", "reported"), "x")
+
+
+class Gate(nn.Module):
+    """A gate that passes every check; what follows differs from it in one point each."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        checks.positive("mutant", channels=channels)
+        self.channels = channels
+        self.fc = nn.Conv2d(channels, channels, 1)
+
+    def gate(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3), keepdim=True)).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        return x * self.gate(x)
+
+
+Enter = Callable[..., Subject]
+
+
+@pytest.fixture
+def enter(monkeypatch: pytest.MonkeyPatch) -> Enter:
+    """Register a class as 'mutant', and give it as the checks see it."""
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+    def enter(make: type[nn.Module], contract: str = "feature", **facts: Any) -> Subject:
+        registered = type(make.__name__, (make,), {"__module__": "package.channel.mutant"})
+        attnzoo.register("mutant", paper=PAPER, contract=contract, differences=(), **FACTS, **facts)(registered)
+        return Subject("mutant")
+
+    return enter
+
+
+def weighed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.conv2d(x.mean((2, 3), keepdim=True), weight, bias).sigmoid()
+
+
+class GateDetached(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        return super().gate(x.detach())
+
+
+class WeightHalved(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        weight = self.fc.weight / 2
+        return weighed(x, weight + weight.detach(), self.fc.bias)
+
+
+class WeightAlmostWhole(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        weight = self.fc.weight
+        return weighed(x, 0.9 * weight + 0.1 * weight.detach(), self.fc.bias)
+
+
+class WeightDead(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        weight = self.fc.weight
+        return weighed(x, weight.detach() + 1e-3 * (weight - weight.detach()), self.fc.bias)
+
+
+class BiasTurned(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        return weighed(x, self.fc.weight, 2 * self.fc.bias.detach() - self.fc.bias)
+
+
+class GateHalved(Gate):
+    def gate(self, x: Tensor) -> Tensor:
+        gate = super().gate(x) / 2
+        return gate + gate.detach()
+
+
+class OutputDetached(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (GateDetached, "the gradient of input 0"),
+        (WeightHalved, "the gradient of fc.weight"),
+        (WeightAlmostWhole, "the gradient of fc.weight"),
+        (WeightDead, "the gradient of fc.weight"),
+        (BiasTurned, "the gradient of fc.bias"),
+        (GateHalved, "the gradient of input 0"),
+        (OutputDetached, "no output has a gradient"),
+    ],
+)
+def test_gradcheck(enter: Enter, make: type[nn.Module], message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        CHECKS["gradcheck"].run(enter(make), "quick")
+
+
+def test_a_right_gradient_passes(enter: Enter) -> None:
+    CHECKS["gradcheck"].run(enter(Gate), "quick")
