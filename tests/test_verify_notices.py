@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -111,3 +112,64 @@ def test_gradcheck(enter: Enter, make: type[nn.Module], message: str) -> None:
 
 def test_a_right_gradient_passes(enter: Enter) -> None:
     CHECKS["gradcheck"].run(enter(Gate), "quick")
+
+
+class Unchecked(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
+class EmptyMapTaken(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or 0 not in x.shape[2:]:
+            checks.nchw("mutant", x, self.channels)
+        return x * self.gate(x)
+
+
+class RefusedInAnothersName(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("conv", x, self.channels)
+        return x * self.gate(x)
+
+
+class EmptyBatchFails(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        return torch.stack([one * self.gate(one[None])[0] for one in x])
+
+
+class EmptyBatchFilled(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        return x * self.gate(x) if len(x) else x.new_zeros(1, *x.shape[1:])
+
+
+class SecondUnnamed(Gate):
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels, name="x")
+        checks.nchw("mutant", other, self.channels)
+        return x * self.gate(other)
+
+
+class SecondOfAnyBatch(Gate):
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels, name="x")
+        checks.nchw("mutant", other, self.channels, name="other")
+        return x * self.gate(other).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "message"),
+    [
+        (Unchecked, (), "x None in eval mode: AttributeError"),
+        (EmptyMapTaken, (), "x of no size in dimension 2 in eval mode is taken"),
+        (RefusedInAnothersName, (), "refused in another's name: conv"),
+        (EmptyBatchFails, (), "an empty batch: RuntimeError"),
+        (EmptyBatchFilled, (), "an empty batch gives"),
+        (SecondUnnamed, ("B C H W", "B C H W"), "other None in eval mode is refused without being named"),
+        (SecondOfAnyBatch, ("B C H W", "B C H W"), "other of another batch in eval mode is taken"),
+    ],
+)
+def test_invalid_inputs(enter: Enter, make: type[nn.Module], inputs: tuple[str, ...], message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        CHECKS["invalid-inputs"].run(enter(make, inputs=inputs), "quick")

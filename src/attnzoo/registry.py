@@ -62,7 +62,8 @@ class Card:
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
         min_size: the least height and width that the method takes.
         inputs: shapes of forward's arguments where they are more than the contract's one, as in
-            'B C H W': letters, numbers and products such as 2*H; 'B <C' are indices from 0 up to below C.
+            'B C H W': letters, numbers and products such as 2*H; K is any number of boxes or regions; 'B <C' are
+            indices from 0 up to below C.
         frameworks: where the module exists.
     """
 

@@ -3,6 +3,7 @@
 from attnzoo.verify import arguments as arguments  # fills the list of checks
 from attnzoo.verify import faithful as faithful  # fills the list of checks
 from attnzoo.verify import graphs as graphs  # fills the list of checks
+from attnzoo.verify import inputs as inputs  # fills the list of checks
 from attnzoo.verify import life as life  # fills the list of checks
 from attnzoo.verify import numbers as numbers  # fills the list of checks
 from attnzoo.verify import shapes as shapes  # fills the list of checks

@@ -19,7 +19,7 @@ class Check:
 
     Attributes:
         name: also the key under which a card says that it is not applicable, and why.
-        group: the file it stands in.
+        group: the question it belongs to, mostly the file it stands in.
         question: what it asks, a line.
         run: raises `Failure`, or whatever the module raised, if the answer is no.
     """
@@ -34,12 +34,17 @@ CHECKS: dict[str, Check] = {}  # filled by the files of the groups
 GROUPS: Final = ("faithful", "shapes", "numbers", "graphs", "life", "arguments")
 
 
-def check(name: str) -> Callable[[Callable[[Subject, Profile], None]], Callable[[Subject, Profile], None]]:
-    """Enter the decorated function into the matrix; its docstring's first line is the question."""
+def check(
+    name: str, group: str | None = None
+) -> Callable[[Callable[[Subject, Profile], None]], Callable[[Subject, Profile], None]]:
+    """Enter the decorated function into the matrix; its docstring's first line is the question.
+
+    The group is the function's file unless given.
+    """
 
     def enter(run: Callable[[Subject, Profile], None]) -> Callable[[Subject, Profile], None]:
-        group = run.__module__.rsplit(".", 1)[-1]
-        CHECKS[name] = Check(name, group, (run.__doc__ or "").splitlines()[0], run)
+        of = group or run.__module__.rsplit(".", 1)[-1]
+        CHECKS[name] = Check(name, of, (run.__doc__ or "").splitlines()[0], run)
         in_order = sorted(CHECKS.values(), key=lambda one: GROUPS.index(one.group))
         CHECKS.clear()
         CHECKS.update({one.name: one for one in in_order})

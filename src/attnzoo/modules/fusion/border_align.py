@@ -37,7 +37,7 @@ BORDERDET = Paper(
         "The wrapper in a popular collection cannot run without the authors' framework.",
     ),
     not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' kernel"},
-    inputs=("B C H W", "B 5 4"),
+    inputs=("B C H W", "B K 4"),
 )
 class BorderAlign(nn.Module):
     """The maximum over the P + 1 points that cut a side into P steps, both corners among them.
@@ -61,7 +61,7 @@ class BorderAlign(nn.Module):
         self.pool_size = pool_size
 
     def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
-        checks.nchw("border_align", x, self.channels)
+        checks.nchw("border_align", x, self.channels, name="x")
         checks.quartered("border_align", x)
         checks.shaped("border_align", "boxes", boxes, (x.shape[0], None, 4))
         with without_autocast(x):

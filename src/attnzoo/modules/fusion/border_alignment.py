@@ -64,7 +64,7 @@ class BorderAlignment(nn.Module):
             nn.init.zeros_(layer.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
-        checks.nchw("border_alignment", x, self.channels)
+        checks.nchw("border_alignment", x, self.channels, name="x")
         checks.larger_than_one_pixel("border_alignment", x)
         checks.shaped("border_alignment", "boxes", boxes, (x.shape[0], x.shape[2] * x.shape[3], 4))
         sides = self.align(self.border(x), boxes)  # (B, Cb, H W, 4)

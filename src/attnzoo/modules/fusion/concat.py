@@ -53,7 +53,7 @@ class Concat(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         checks.several_maps("concat", maps)
-        checks.nchw("concat", maps[0])
+        checks.nchw("concat", maps[0], name="maps[0]")
         sizes = [None if i == self.dim else n for i, n in enumerate(maps[0].shape)]
         for i, x in enumerate(maps):
             checks.shaped("concat", f"maps[{i}]", x, sizes)

@@ -65,7 +65,7 @@ class AttentionCrop(nn.Module):
         self.differentiable = differentiable
 
     def forward(self, x: Tensor, locs: Tensor) -> Tensor:
-        checks.nchw("ra_cnn_crop", x, self.channels)
+        checks.nchw("ra_cnn_crop", x, self.channels, name="x")
         checks.square_map("ra_cnn_crop", x)
         checks.shaped("ra_cnn_crop", "locs", locs, (x.shape[0], 3))
         with without_autocast(x):

@@ -51,6 +51,7 @@ class RankLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         checks.shaped("ra_cnn_rank_loss", "logits", logits, (None, None, None))
+        checks.at_least("ra_cnn_rank_loss", 1, **{"number of scales in logits": logits.shape[0]})
         checks.class_indices("ra_cnn_rank_loss", target, *logits.shape[1:])
         ranked = logits if self.on == "logits" else logits.softmax(dim=2)
         sure = ranked.gather(2, target.long().expand(logits.shape[0], -1)[:, :, None])[:, :, 0]  # (S, B)

@@ -105,7 +105,7 @@ class Hamburger(nn.Module):
             self.upper = nn.Conv2d(md_channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor, bases: Tensor | None = None) -> Tensor:
-        checks.nchw("hamburger", x, self.channels)
+        checks.nchw("hamburger", x, self.channels, name="x")
         if self.training:
             checks.several_values("hamburger", x)
         coefficients, bases = self._decompose(x, bases)

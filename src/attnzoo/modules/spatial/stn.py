@@ -108,7 +108,7 @@ class STN(nn.Module):
         self.localization = localization
 
     def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
-        checks.nchw("stn", x, self.channels)
+        checks.nchw("stn", x, self.channels, name="x")
         return sample(x, self._grid(x, theta), **self.how)
 
     def attention(self, x: Tensor, theta: Tensor | None = None) -> Tensor:

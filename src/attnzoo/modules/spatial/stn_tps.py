@@ -86,7 +86,7 @@ class STNTPS(nn.Module):
         return [(x, y) for y in ys for x in xs]
 
     def forward(self, x: Tensor, source_points: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        checks.nchw("stn_tps", x, self.channels)
+        checks.nchw("stn_tps", x, self.channels, name="x")
         grid = self._grid(x, source_points)
         return sample(x, grid, align_corners=True), grid
 
