@@ -173,3 +173,35 @@ class SecondOfAnyBatch(Gate):
 def test_invalid_inputs(enter: Enter, make: type[nn.Module], inputs: tuple[str, ...], message: str) -> None:
     with pytest.raises(Failure, match=message):
         CHECKS["invalid-inputs"].run(enter(make, inputs=inputs), "quick")
+
+
+class NarrowRefused(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        checks.at_least_size("mutant", x, 1 if x.shape[2] == x.shape[3] else 2)
+        return x * self.gate(x)
+
+
+class PairsOfPixels(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        checks.larger_than_one_pixel("mutant", x)
+        return x * self.gate(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "facts", "message"),
+    [
+        (NarrowRefused, {}, "mutant: expected a map of at least 2 x 2, got"),
+        (PairsOfPixels, {}, "mutant: expected a map of at least 2 pixels"),
+        (Gate, {"min_pixels": 2}, r"takes \(1, 1\), though the card says that it needs 2 pixels"),
+        (Gate, {"min_size": 3}, "takes 1 x 1, though the card says that 3 is the least"),
+    ],
+)
+def test_smallest_size(enter: Enter, make: type[nn.Module], facts: dict[str, int], message: str) -> None:
+    with pytest.raises((Failure, attnzoo.AttnzooError), match=message):
+        CHECKS["smallest-size"].run(enter(make, **facts), "quick")
+
+
+def test_a_declared_smallest_size_passes(enter: Enter) -> None:
+    CHECKS["smallest-size"].run(enter(PairsOfPixels, min_pixels=2), "quick")

@@ -61,6 +61,7 @@ class Card:
         not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
         min_size: the least height and width that the method takes.
+        min_pixels: the least number of pixels, where a map of the least height and width has too few.
         inputs: shapes of forward's arguments where they are more than the contract's one, as in
             'B C H W': letters, numbers and products such as 2*H; K is any number of boxes or regions; 'B <C' are
             indices from 0 up to below C.
@@ -89,6 +90,7 @@ class Card:
     not_applicable: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] = field(default_factory=dict)
     min_size: int = 1
+    min_pixels: int = 1
     inputs: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ("torch",)
 

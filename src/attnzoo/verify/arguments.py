@@ -138,7 +138,8 @@ def _illegal(kind: Any) -> list[tuple[Any, bool]]:
             (0, False),
         ]
     if kind is float:
-        return [("x", True), (None, True), (float("nan"), True), (float("inf"), True), (-1.0, False), (0.0, False)]
+        nothing = [(wrong, True) for wrong in ("x", None, True, float("nan"), float("inf"))]
+        return [*nothing, *((number, False) for number in (-1.0, 0.0, -1, 0, 1, 7))]
     if kind is bool:
         return [("yes", True), (2, True), (None, True)]
     if kind is str:

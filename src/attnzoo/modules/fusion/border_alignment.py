@@ -29,6 +29,7 @@ from attnzoo.registry import register
     inert=("point.conv.*", "border.conv.*"),  # of the weights, only their scale: an instance norm follows
     not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' code"},
     inputs=("B C H W", "B H*W 4"),
+    min_pixels=2,
 )
 class BorderAlignment(nn.Module):
     """relu(fuse(concat(border_align(border(x), boxes), point(x)))), both 1x1 convolutions, instance norm and ReLU.
