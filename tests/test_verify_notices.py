@@ -205,3 +205,58 @@ def test_smallest_size(enter: Enter, make: type[nn.Module], facts: dict[str, int
 
 def test_a_declared_smallest_size_passes(enter: Enter) -> None:
     CHECKS["smallest-size"].run(enter(PairsOfPixels, min_pixels=2), "quick")
+
+
+class RefusesMost(Gate):
+    def forward(self, x: Tensor) -> Tensor:
+        checks.nchw("mutant", x, self.channels)
+        checks.at_least_size("mutant", x, 7)
+        return x * self.gate(x)
+
+
+class RefusesAllButTheDefault(Gate):
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__(channels)
+        checks.equal("mutant", reduction=reduction, **{"what it likes": 4})
+
+
+class OverflowsWithAnOption(Gate):
+    def __init__(self, channels: int, reciprocal: bool = False) -> None:
+        super().__init__(channels)
+        self.reciprocal = reciprocal
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / (0 if self.reciprocal else 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (RefusesMost, "draws are refused"),
+        (RefusesAllButTheDefault, "no reduction but its default runs"),
+        (OverflowsWithAnOption, "not finite"),
+    ],
+)
+def test_valid_arguments(enter: Enter, make: type[nn.Module], message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        CHECKS["valid-arguments"].run(enter(make), "quick")
+
+
+class NamesAnother(Gate):
+    def __init__(self, channels: int, dim: int = 1, dimension: int = 1) -> None:
+        super().__init__(channels)
+        checks.positive("mutant", dimension=min(dim, dimension))
+
+
+class Swallows(Gate):
+    def __init__(self, channels: int, scale: float = 1.0) -> None:
+        super().__init__(channels)
+        self.weight = nn.Parameter(torch.full((channels,), scale))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(NamesAnother, "dim=-3 is refused without being named"), (Swallows, "scale=-1: RuntimeError")]
+)
+def test_invalid_arguments(enter: Enter, make: type[nn.Module], message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        CHECKS["invalid-arguments"].run(enter(make), "quick")

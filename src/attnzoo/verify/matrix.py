@@ -111,19 +111,12 @@ def verify(
 
 def unknown_exceptions(names: Iterable[str]) -> list[str]:
     """Reasons in cards that belong to no check."""
-    return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in CHECKS]
+    known = {*CHECKS, *(check.among for check in CHECKS.values())}
+    return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in known]
 
 
-def _row(name: str, profile: Profile) -> tuple[Cell, ...]:
-    importlib.import_module("attnzoo.verify")  # in a process of its own, fills registry and checks
-    subject = Subject(name)
-    return tuple(_answer(check, subject, profile) for check in CHECKS.values())
-
-
-def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:
-    reason = subject.card.not_applicable.get(check.name)
-    if reason:
-        return Cell(check.name, "not applicable", reason, 0.0)
+def answer(check: Check, subject: Subject, profile: Profile) -> Cell:
+    """Ask one check, whether or not the card says that it is applicable."""
     start = time.perf_counter()
     try:
         check.run(subject, profile)
@@ -135,3 +128,14 @@ def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:
     finally:
         torch.use_deterministic_algorithms(False)
     return Cell(check.name, status, note, round(time.perf_counter() - start, 3))  # type: ignore[arg-type]
+
+
+def _row(name: str, profile: Profile) -> tuple[Cell, ...]:
+    importlib.import_module("attnzoo.verify")  # in a process of its own, fills registry and checks
+    subject = Subject(name)
+    return tuple(_cell(check, subject, profile) for check in CHECKS.values())
+
+
+def _cell(check: Check, subject: Subject, profile: Profile) -> Cell:
+    reason = check.excuse(subject.card)
+    return Cell(check.name, "not applicable", reason, 0.0) if reason else answer(check, subject, profile)

@@ -40,7 +40,7 @@ SCNET = Paper(
     example={"pooling_r": 2},
     min_size=2,
     not_applicable={
-        "large-close": "logits of half-precision convolutions round by more than a sigmoid's width at 1e3",
+        "large-close-bfloat16": "logits of half-precision convolutions round by more than a sigmoid's width at 1e3",
     },
 )
 class SCConv(nn.Module):

@@ -31,6 +31,7 @@ from attnzoo.registry import Paper, register
         "Detection frameworks take a list; here the maps are given one by one, as to all modules of this family.",
     ),
     inputs=("B C H W", "B 2*C H W", "B 3 H W"),
+    settled=("dim",),
 )
 class Concat(nn.Module):
     """[x_0, x_1, ...], joined along a dimension.

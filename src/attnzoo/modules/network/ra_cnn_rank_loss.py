@@ -23,10 +23,8 @@ from attnzoo.registry import register
         "The port ranks logits, though a comment of its calls them probabilities; on='probs' ranks probabilities, as "
         "in the paper.",
     ),
-    not_applicable=dict.fromkeys(
-        ("channels-last", "smallest-size", "odd-sizes", "two-sizes"), "logits and classes have neither height nor width"
-    ),
     inputs=("3 B C", "B <C"),
+    not_applicable={"two-sizes": "logits and classes have neither height nor width"},
 )
 class RankLoss(nn.Module):
     """The mean over the batch of sum_s max(0, z_s - z_(s+1) + margin), z_s what scale s gives the true class.

@@ -39,6 +39,7 @@ from attnzoo.registry import Paper, register
     not_applicable={"gradcheck": "the authors cut the gradient through all steps but the last"},
     example={"md_channels": 32, "num_bases": 8},
     inputs=("B C H W", "B 32 8"),
+    settled=("spatial",),
 )
 class Hamburger(nn.Module):
     """relu(upper(B C^T) + x): B C^T, C the coefficients of bases B, near to the matrix of lower(x).

@@ -46,6 +46,7 @@ JADERBERG = Paper(
         "The method takes any sampling kernel; for thin-plate splines instead of affine transforms see stn_tps.",
     ),
     inputs=("B C H W", "B 2 3"),
+    settled=("localization",),
 )
 class STN(nn.Module):
     """Sample x at the places theta (u, v, 1), (u, v) the places of the output, all coordinates in [-1, 1].
