@@ -88,13 +88,13 @@ def test_the_matrix_notices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "matrix.json"
-    assert cli.run(["verify", "simam", "--json", str(file)]) == 0
+    assert cli.run(["verify", "eca", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     assert f"1 modules: {len(CHECKS)} pass, 0 fail, 0 not applicable" in printed
     told = json.loads(file.read_text())
     assert told["totals"] == {"pass": len(CHECKS)}
     assert told["torch"] == torch.__version__
-    assert {cell["status"] for cell in told["modules"]["simam"]} == {"pass"}
+    assert {cell["status"] for cell in told["modules"]["eca"]} == {"pass"}
 
 
 def test_command_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,8 +81,7 @@ def parameters(subject: Subject, profile: Profile) -> None:
         f"{path}.{name}".lstrip(".")
         for path, part in module.named_modules()
         for name, value in vars(part).items()
-        for item in (value if isinstance(value, list | tuple) else [value])
-        if isinstance(item, Tensor | torch.nn.Module)
+        if name not in vars(nn.Module()) and _holds_weights(value)
     ]
     require(not hidden, f"{', '.join(hidden)} are not registered, and so not trained, saved or moved")
     backward(module(*subject.inputs(4)))
@@ -134,6 +133,15 @@ def _with_gradients(module: nn.Module, inputs: Iterable[Tensor], which: slice) -
     wanted = [x for x in chosen if x.requires_grad]
     found = torch.autograd.grad(parts, wanted, sent, allow_unused=True) if parts else ()
     return outputs, [gradient for gradient in found if gradient is not None]
+
+
+def _holds_weights(value: object) -> bool:
+    """Whether an attribute is a tensor or module, or lists or dicts of any depth with one inside."""
+    if isinstance(value, dict):
+        return any(map(_holds_weights, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_weights, value))
+    return isinstance(value, Tensor | nn.Module)
 
 
 def _half_difference(run: Callable[[], list[Tensor]], sent: list[Tensor], leaf: Tensor, move: Tensor) -> float:

@@ -33,6 +33,7 @@ OCR_PAPER = Paper(
         "It takes raw logits: the softmax is its own.",
     ),
     inputs=("B C H W", "B K H W"),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class OCRGather(nn.Module):
     """sum_n softmax(scale * probs)_kn feats_n, the softmax over the places n, for every class k.

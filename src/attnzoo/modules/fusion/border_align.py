@@ -36,7 +36,10 @@ BORDERDET = Paper(
         "The quarters stand in the order top, left, bottom, right, although the detector's layer is called ltrb.",
         "The wrapper in a popular collection cannot run without the authors' framework.",
     ),
-    not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' kernel"},
+    not_applicable={
+        "gradcheck": "no gradient reaches the boxes, as in the authors' kernel",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
     inputs=("B C H W", "B K 4"),
 )
 class BorderAlign(nn.Module):

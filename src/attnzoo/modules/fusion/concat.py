@@ -32,6 +32,7 @@ from attnzoo.registry import Paper, register
     ),
     inputs=("B C H W", "B 2*C H W", "B 3 H W"),
     settled=("dim",),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class Concat(nn.Module):
     """[x_0, x_1, ...], joined along a dimension.

@@ -32,7 +32,10 @@ STEEPNESS = 10.0  # of the mask's edges, per pixel
         "training does so too, and so do we.",
         "differentiable=True is our option: the true gradient through mask and resizing, for the image as well.",
     ),
-    not_applicable={"gradcheck": "the method's gradient is made by hand"},
+    not_applicable={
+        "gradcheck": "the method's gradient is made by hand",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
     example={"out_size": 9},
     inputs=("B C H H", "B 3"),
 )

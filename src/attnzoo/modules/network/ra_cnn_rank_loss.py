@@ -24,7 +24,10 @@ from attnzoo.registry import register
         "in the paper.",
     ),
     inputs=("3 B C", "B <C"),
-    not_applicable={"two-sizes": "logits and classes have neither height nor width"},
+    not_applicable={
+        "two-sizes": "logits and classes have neither height nor width",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
 )
 class RankLoss(nn.Module):
     """The mean over the batch of sum_s max(0, z_s - z_(s+1) + margin), z_s what scale s gives the true class.

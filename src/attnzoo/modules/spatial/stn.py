@@ -47,6 +47,7 @@ JADERBERG = Paper(
     ),
     inputs=("B C H W", "B 2 3"),
     settled=("localization",),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class STN(nn.Module):
     """Sample x at the places theta (u, v, 1), (u, v) the places of the output, all coordinates in [-1, 1].
