@@ -9,5 +9,6 @@ from attnzoo.verify import numbers as numbers  # fills the list of checks
 from attnzoo.verify import shapes as shapes  # fills the list of checks
 from attnzoo.verify.check import CHECKS, Check, Failure
 from attnzoo.verify.matrix import Cell, Matrix, unknown_exceptions, verify
+from attnzoo.verify.record import as_json, read
 
-__all__ = ["CHECKS", "Cell", "Check", "Failure", "Matrix", "unknown_exceptions", "verify"]
+__all__ = ["CHECKS", "Cell", "Check", "Failure", "Matrix", "as_json", "read", "unknown_exceptions", "verify"]
