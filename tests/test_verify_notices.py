@@ -1,7 +1,7 @@
 """Does each check of the matrix notice what it is there for? One small module for each way to be wrong."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -257,8 +257,25 @@ class Swallows(Gate):
         self.weight = nn.Parameter(torch.full((channels,), scale))
 
 
+class OfAnyKind(Gate):
+    def __init__(self, channels: int, mode: Any = None) -> None:
+        super().__init__(channels)
+
+
+class TakesNegativeItems(Gate):
+    def __init__(self, channels: int, sizes: Sequence[int] = (1, 2)) -> None:
+        super().__init__(channels)
+        checks.sequence("mutant", sizes=sizes)
+
+
 @pytest.mark.parametrize(
-    ("make", "message"), [(NamesAnother, "dim=-3 is refused without being named"), (Swallows, "scale=-1: RuntimeError")]
+    ("make", "message"),
+    [
+        (NamesAnother, "dim=-3 is refused without being named"),
+        (Swallows, "scale=-1: RuntimeError"),
+        (OfAnyKind, "nothing illegal is known for mode"),
+        (TakesNegativeItems, r"sizes=\(-3,\) is taken"),
+    ],
 )
 def test_invalid_arguments(enter: Enter, make: type[nn.Module], message: str) -> None:
     with pytest.raises(Failure, match=message):

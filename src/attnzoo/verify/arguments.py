@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -132,12 +132,10 @@ def _others(module: str, options: Options, name: str) -> list[dict[str, Any]]:
 def invalid_arguments(subject: Subject, profile: Profile) -> None:
     """Is every illegal argument refused with an AttnzooError or TypeError that names it?"""
     arguments = examples.arguments(subject.name, size=subject.size)
-    cases = [
-        (name, wrong, strict)
-        for name, kind in _kinds(subject.name).items()
-        for wrong, strict in _illegal(kind)
-        if name in registry.signature(subject.name).parameters
-    ]
+    illegal = {name: _illegal(kind) for name, kind in _kinds(subject.name).items()}
+    untried = [name for name in registry.signature(subject.name).parameters if not illegal.get(name)]
+    require(not untried, f"nothing illegal is known for {', '.join(untried)}; declare a type of the known ones")
+    cases = [(name, wrong, strict) for name, values in illegal.items() for wrong, strict in values]
     for name, wrong, strict in cases:
         try:
             module = registry.create(subject.name, **{**arguments, name: wrong}).eval()
@@ -203,10 +201,15 @@ def _illegal(kind: Any) -> list[tuple[Any, bool]]:
         return [("yes", True), (2, True), (None, True)]
     if kind is str:
         return [("no such option", True), (5, True), (None, True)]
-    if get_origin(kind) is Sequence:
-        return [((), True), ("x", True), (5, True), ((None,), True)]
+    if get_origin(kind) in (Sequence, list, tuple):
+        items = [((wrong,), strict) for wrong, strict in _illegal(get_args(kind)[0])]
+        return [((), True), ("x", True), (5, True), *items]
+    if get_origin(kind) is Literal:
+        return [("no such option", True), (-3, True), (True, True), (None, True)]
     if get_origin(kind) is Callable:
         return [(5, True), ("relu", True)]
+    if isinstance(kind, type) and kind not in (type(None), Any):
+        return [(5, True), (object(), True)]
     return []
 
 
