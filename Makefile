@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
+FIND_UV := command -v uv || ls $(BIN)/uv 2>/dev/null
 
 .PHONY: demo test test-min lint verify bench backbones kill-test fuzz readme constraints clean
 .DELETE_ON_ERROR:
@@ -16,7 +17,7 @@ test: $(VENV)/.dev lint
 # The whole suite on the oldest versions that pyproject.toml allows, in an environment of its own.
 test-min: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)-min
-	VIRTUAL_ENV=$(VENV)-min $(BIN)/uv pip install --quiet --resolution lowest-direct --editable '.[dev]'
+	uv=$$($(FIND_UV)) && VIRTUAL_ENV=$(VENV)-min "$$uv" pip install --quiet --resolution lowest-direct --editable '.[dev]'
 	$(VENV)-min/bin/python -m pytest -n auto
 
 verify: $(VENV)/.dev
@@ -35,9 +36,9 @@ backbones: $(VENV)/.dev
 kill-test: $(VENV)/.lab
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill_test.py
 
-# Damaged files at every reader, two minutes each.
+# Damaged files at every reader, five minutes each.
 fuzz: $(VENV)/.dev
-	$(BIN)/python benchmarks/fuzz.py 120
+	$(BIN)/python benchmarks/fuzz.py 300
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -49,7 +50,7 @@ readme: $(VENV)/.dev
 
 # What the tested set is made of: names, versions and markers, no addresses.
 constraints: $(VENV)/.dev
-	$(BIN)/python -m uv pip compile --universal --python-version 3.10 --all-extras --no-annotate --no-header \
+	uv=$$($(FIND_UV)) && "$$uv" pip compile --universal --python-version 3.10 --all-extras --no-annotate --no-header \
 		pyproject.toml --output-file constraints.txt
 
 clean:
@@ -64,7 +65,7 @@ $(VENV)/.lab: EXTRA := lab
 $(VENV)/.dev: EXTRA := dev
 $(VENV)/.bench: EXTRA := bench
 $(VENV)/.lab $(VENV)/.dev $(VENV)/.bench: $(VENV)/bin/python pyproject.toml constraints.txt
-	@if uv=$$(command -v uv || ls $(BIN)/uv 2>/dev/null); then \
+	@if uv=$$($(FIND_UV)); then \
 		echo "installing attnzoo[$(EXTRA)] with uv"; \
 		VIRTUAL_ENV=$(VENV) "$$uv" pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'; \
 	else \

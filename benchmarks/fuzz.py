@@ -42,6 +42,8 @@ from attnzoo.lab.spelling import parse, spelled
 from attnzoo.lab.store import read_all
 from attnzoo.lab.trained import About, load_trained, save_trained
 from attnzoo.lab.trial import Epoch, Outcome, Trial, Variant
+from attnzoo.verify import Matrix, as_json, verify
+from attnzoo.verify import read as read_matrix
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 MEMORY = 12 * 2**30  # a file that makes a reader ask for more fails it
@@ -329,6 +331,18 @@ def models(draw: Draw, folder: Path) -> None:
     attnzoo.load(plain(), folder / "m.safetensors")
 
 
+@functools.cache
+def matrix() -> dict[str, Any]:
+    """The matrix of a module, with two checks."""
+    return as_json(verify("eca", only=("vectors", "copies")))
+
+
+def matrices(draw: Draw, folder: Path) -> None:
+    """Results of the deployment matrix."""
+    (folder / "m.json").write_bytes(text(matrix(), draw))
+    as_json(Matrix({}, "quick"), read_matrix(folder / "m.json"))
+
+
 READERS = (
     images,
     parquet,
@@ -343,6 +357,7 @@ READERS = (
     networks,
     checkpoints,
     models,
+    matrices,
 )
 
 

@@ -5,25 +5,12 @@ import torch
 from torch import Tensor, nn
 
 import attnzoo
-from attnzoo import examples, registry
+from attnzoo import examples
+from attnzoo.verify.inputs import channel_argument, takes_any_channels
 from attnzoo.verify.subject import of_numbers
 
 every_module = pytest.mark.parametrize("name", attnzoo.names())
 SIZE = (7, 7)
-
-
-def channel_argument(name: str) -> str | None:
-    """The argument that says how many channels the first input has, if there is one."""
-    known = registry.signature(name).parameters
-    return next((key for key in ("channels", "in_channels", "low_channels") if key in known), None)
-
-
-ANY_CHANNELS = {  # whose mathematics needs no channel count
-    name
-    for name in attnzoo.names()
-    if (key := channel_argument(name)) is None or registry.signature(name).parameters[key].default is None
-}
-ANY_SHAPE = {n for n in attnzoo.names() if attnzoo.card(n).contract == "activation" and channel_argument(n) is None}
 
 
 def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -75,23 +62,12 @@ def test_what_is_added_to_its_input_has_no_shortcut_of_its_own(name: str) -> Non
     assert torch.equal(one, other)
 
 
-@every_module
-def test_wrong_inputs_are_refused(name: str) -> None:
-    module, (x, *others) = example(name)
-    narrower = x[..., :-1] if x.dim() == 3 else x[:, :-1]
-    any_channels = name in ANY_CHANNELS
-    shapes = [] if name in ANY_SHAPE else [x[0], x[..., None], *([] if any_channels else [narrower])]
-    for wrong in (x.long(), "x", None, *shapes):
-        with pytest.raises(attnzoo.AttnzooError, match=rf"^{name}: expected "):
-            module(wrong, *others)
-
-
 @pytest.mark.parametrize("name", [name for name in attnzoo.names() if channel_argument(name)])
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "64", True, None])
 def test_wrong_channels_are_refused(name: str, wrong: object) -> None:
     arguments = examples.arguments(name, size=SIZE)
     key = channel_argument(name)
-    if wrong is None and name in ANY_CHANNELS:
+    if wrong is None and takes_any_channels(name):
         attnzoo.create(name, **{**arguments, key: None})
         return
     with pytest.raises(attnzoo.AttnzooError, match=rf"^{name}: {key}="):

@@ -9,7 +9,11 @@ from torch import nn
 
 import attnzoo
 from attnzoo import cli, registry
-from attnzoo.verify import CHECKS, unknown_exceptions, verify
+from attnzoo.verify import CHECKS, Check, read, unknown_exceptions, verify
+from attnzoo.verify.matrix import answer
+from attnzoo.verify.subject import Subject
+
+RESULTS = Path(__file__).parents[1] / "results" / "verify.json"
 
 
 @pytest.mark.parametrize("name", attnzoo.names())
@@ -23,9 +27,22 @@ def test_exceptions_in_cards_belong_to_checks() -> None:
     assert not unknown_exceptions(attnzoo.names())
 
 
+def excused(name: str) -> list[Check]:
+    return [check for check in CHECKS.values() if check.excuse(attnzoo.card(name))]
+
+
 def test_little_is_not_applicable() -> None:
-    excused = sum(len(attnzoo.card(name).not_applicable) for name in attnzoo.names())
-    assert excused < 0.05 * len(attnzoo.names()) * len(CHECKS)
+    count = sum(len(excused(name)) for name in attnzoo.names())
+    assert count < 0.05 * len(attnzoo.names()) * len(CHECKS)
+
+
+@pytest.mark.parametrize("name", [name for name in attnzoo.names() if excused(name)])
+def test_what_is_excused_would_fail(name: str) -> None:
+    """Under one reason for several checks, one of them at least."""
+    subject = Subject(name)
+    failed = {check.name for check in excused(name) if answer(check, subject, "quick").status == "fail"}
+    for reason in subject.card.not_applicable:
+        assert failed & {check.name for check in excused(name) if reason in (check.name, check.among)}, reason
 
 
 class Careless(nn.Module):
@@ -73,15 +90,53 @@ def test_the_matrix_notices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "matrix.json"
-    assert cli.run(["verify", "simam", "--json", str(file)]) == 0
+    assert cli.run(["verify", "eca", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     assert f"1 modules: {len(CHECKS)} pass, 0 fail, 0 not applicable" in printed
     told = json.loads(file.read_text())
     assert told["totals"] == {"pass": len(CHECKS)}
-    assert told["torch"] == torch.__version__
-    assert {cell["status"] for cell in told["modules"]["simam"]} == {"pass"}
+    assert told["runs"][0]["torch"] == torch.__version__
+    assert told["runs"][0]["onnxruntime"]
+    assert {cell["status"] for cell in told["modules"]["eca"]} == {"pass"}
 
 
 def test_command_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["verify", "simmam"]) == 2
     assert "did you mean simam" in capsys.readouterr().err
+
+
+def test_cells_of_several_runs_keep_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "matrix.json"
+    assert cli.run(["verify", "eca", "--check", "vectors", "--check", "export", "--json", str(file)]) == 0
+    first = json.loads(file.read_text())
+    first["runs"][0]["date"] = "2001-01-01"
+    file.write_text(json.dumps(first))
+    assert cli.run(["verify", "eca", "se", "--check", "vectors", "--json", str(file)]) == 0
+    told = read(file)
+    dates = {(n, c["check"]): told["runs"][c["run"]]["date"] for n, row in told["modules"].items() for c in row}
+    assert set(dates) == {("eca", "vectors"), ("eca", "export"), ("se", "vectors")}
+    assert [cell for cell, date in dates.items() if date == "2001-01-01"] == [("eca", "export")]
+    assert told["totals"] == {"pass": 3}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"modules": {}}', "[" * 100_000])
+def test_a_foreign_file_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "matrix.json"
+    file.write_text(text)
+    for path in (file, tmp_path):
+        assert cli.run(["verify", "--json", str(path)]) == 2
+        told = capsys.readouterr()
+        assert "is no matrix of attnzoo verify" in told.err
+        assert not told.out
+    assert file.read_text() == text
+
+
+def test_the_results_can_be_read() -> None:
+    assert set(read(RESULTS)["modules"]) <= set(attnzoo.names())
+
+
+def test_unknown_checks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["verify", "eca", "--check", "gradchek"]) == 2
+    assert "did you mean gradcheck" in capsys.readouterr().err

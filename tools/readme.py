@@ -3,7 +3,6 @@
 With --check only say whether they are stale.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import attnzoo
 from attnzoo.registry import TASKS
+from attnzoo.verify import read
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "results" / "verify.json"
@@ -105,7 +105,7 @@ def _badges() -> dict[str, str]:
     """What the last full run of the matrix found, by module; nothing where it has not been run."""
     if not MATRIX.exists():
         return {}
-    modules = json.loads(MATRIX.read_text(encoding="utf-8"))["modules"]
+    modules = read(MATRIX)["modules"]
     return {name: _badge([cell["status"] for cell in cells]) for name, cells in modules.items()}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from attnzoo import registry
 
 _CLASSES = 10
+_ITEMS = 5
 
 
 class Drawn(NamedTuple):
@@ -61,6 +62,12 @@ def drawn(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (
     )
 
 
+def fixed(name: str, place: int) -> dict[int, bool]:
+    """For each dimension of an argument of forward, but the batch: whether the module is built for its size."""
+    shape, _ = _arguments(name)[place]
+    return {i: not {"H", "W", "N", "K"} & set(word.split("*")) for i, word in enumerate(shape) if word != "B"}
+
+
 def inputs(name: str, batch: int = 2, channels: int = 64, size: Sequence[int] = (56, 56)) -> tuple[Tensor, ...]:
     """Random arguments of forward."""
     return tuple(
@@ -77,9 +84,9 @@ def _arguments(name: str) -> list[tuple[list[str], str]]:
 
 
 def _letters(channels: int, size: Sequence[int]) -> dict[str, int]:
-    return {"C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1]}
+    return {"C": channels, "N": size[0] * size[1], "H": size[0], "W": size[1], "K": _ITEMS}
 
 
 def _number(word: str, letters: dict[str, int]) -> int:
     """'2*C', 'H', '9' as a number."""
-    return math.prod(letters.get(part) or int(part) for part in word.split("*"))
+    return math.prod(letters[part] if part in letters else int(part) for part in word.split("*"))

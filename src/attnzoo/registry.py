@@ -61,9 +61,12 @@ class Card:
         inert: parameters (globs of their names) that cannot change the output, by the method's own design.
         not_applicable: checks of the deployment matrix that make no sense here, each with its reason.
         example: arguments that the constructor needs beyond the contract's own, for examples and checks.
+        settled: arguments that follow from what forward is given in examples and checks, which leave them be.
         min_size: the least height and width that the method takes.
+        min_pixels: the least number of pixels, where a map of the least height and width has too few.
         inputs: shapes of forward's arguments where they are more than the contract's one, as in
-            'B C H W': letters, numbers and products such as 2*H; 'B <C' are indices from 0 up to below C.
+            'B C H W': letters, numbers and products such as 2*H; K is any number of boxes or regions; 'B <C' are
+            indices from 0 up to below C.
         frameworks: where the module exists.
     """
 
@@ -89,7 +92,9 @@ class Card:
     inert: tuple[str, ...] = ()
     not_applicable: dict[str, str] = field(default_factory=dict)
     example: dict[str, Any] = field(default_factory=dict)
+    settled: tuple[str, ...] = ()
     min_size: int = 1
+    min_pixels: int = 1
     inputs: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ("torch",)
 
@@ -120,7 +125,6 @@ TASKS: Final = {
     "matting": "an alpha map (B, 1, H, W)",
 }
 _BY_CONTRACT: Final = {
-    "tokens": {"channels-last": "tokens (B, N, C) have their channels last already"},
     "loss": {"batch-independent": "a loss is one number for the whole batch"},
 }
 

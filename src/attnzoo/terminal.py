@@ -86,7 +86,7 @@ def matrix_row(name: str, cells: tuple[Cell, ...]) -> Group:
     row = Text(f"{name:<{_NAME}}")
     for group, checks in _groups():
         for check in checks:
-            row.append(*_SIGNS[by_check[check].status])
+            row.append(*_SIGNS[by_check[check].status] if check in by_check else (" ",))
         row.append(" " * (max(len(group) - len(checks), 0) + 2))
     row.rstrip()
     row.append(f" {sum(cell.seconds for cell in cells):5.0f}s", style="dim")

@@ -29,7 +29,7 @@ class ConvNeXtBlock(nn.Module):
         self.fc1 = nn.Linear(channels, 4 * channels)
         self.fc2 = nn.Linear(4 * channels, channels)
         scale = layer_scale_init_value
-        self.gamma = nn.Parameter(torch.full((channels,), scale)) if scale else None
+        self.gamma = nn.Parameter(torch.full((channels,), float(scale))) if scale else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.fc2(F.gelu(self.fc1(self.look(x))))

@@ -89,12 +89,12 @@ def convolve_each(
     """Convolve every sample with a kernel of its own: (B, C, H, W), (B, out, C / groups, h, w) -> (B, out, H', W').
 
     One convolution, with the batch folded into its groups. Exported, where the batch is free but ONNX wants to know
-    the groups, a sum of matrix products, one for each tap of the kernel; so too where there is but one. The bias is
-    (B, out), or None.
+    the groups, a sum of matrix products, one for each tap of the kernel; so too where there is but one, or no sample.
+    The bias is (B, out), or None.
     """
     kernels = kernels.to(x.dtype)
     bias = None if bias is None else bias.to(x.dtype)
-    if torch.compiler.is_exporting() or kernels.shape[3:] == (1, 1):
+    if torch.compiler.is_exporting() or kernels.shape[3:] == (1, 1) or x.shape[0] == 0:
         y = _convolve_by_taps(x, kernels, stride, padding, dilation, groups)
         return laid_out_like(y if bias is None else y + bias[..., None, None], x)
     batch, flat = x.shape[0], None if bias is None else bias.flatten()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 SQUARES = dict.fromkeys(  # checks that do not apply to products of features
-    ("large-finite", "large-close"), "the output grows with the square of the input, past float16's range"
+    ("large-finite-float16", "large-close-float16"),
+    "the output grows with the square of the input, past float16's range",
 )
 
 

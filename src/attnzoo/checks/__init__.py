@@ -9,6 +9,7 @@ from attnzoo.checks.arguments import equal as equal
 from attnzoo.checks.arguments import halved_groups as halved_groups
 from attnzoo.checks.arguments import head_widths as head_widths
 from attnzoo.checks.arguments import items as items
+from attnzoo.checks.arguments import known_checks as known_checks
 from attnzoo.checks.arguments import multiple as multiple
 from attnzoo.checks.arguments import no_less as no_less
 from attnzoo.checks.arguments import odd as odd

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from attnzoo.checks.types import nearest
 from attnzoo.errors import AttnzooError
 
 _T = TypeVar("_T")
@@ -158,3 +159,10 @@ def multiple(module: str, of: int, **values: int) -> None:
             raise AttnzooError(
                 f"{module}: {name}={value} is no multiple of {of}; use one, such as {value + -value % of}."
             )
+
+
+def known_checks(given: Collection[str], known: Collection[str]) -> None:
+    """Raise AttnzooError unless every name is that of a check of the matrix."""
+    for name in given:
+        if name not in known:
+            raise AttnzooError(f"verify: unknown check {name!r}{nearest(name, known)} Known: {', '.join(known)}.")

@@ -10,11 +10,15 @@ from attnzoo.checks.arguments import _T
 from attnzoo.errors import AttnzooError
 
 
-def nchw(module: str, x: Tensor, channels: int | None = None) -> None:
-    """Raise AttnzooError unless x is a floating-point (B, channels, H, W); None takes any channels."""
-    _floating(module, x)
+def nchw(module: str, x: Tensor, channels: int | None = None, name: str | None = None) -> None:
+    """Raise AttnzooError unless x is a floating-point (B, channels, H, W) with a pixel; None takes any channels.
+
+    `name` is that of the argument, where there are several.
+    """
+    of = f"{name} as " if name else ""
+    _floating(module, x, of)
     if x.dim() == 4 and (channels is None or x.shape[1] == channels):
-        return
+        return _filled(module, x, of)
     if x.dim() != 4:
         todo = "Reshape tokens to a map first." if x.dim() == 3 else "Give a batch of feature maps."
     elif x.shape[3] == channels:
@@ -22,14 +26,14 @@ def nchw(module: str, x: Tensor, channels: int | None = None) -> None:
     else:
         todo = f"Build the module for {x.shape[1]} channels."
     wanted = "C" if channels is None else channels
-    raise AttnzooError(f"{module}: expected (B, {wanted}, H, W), got {_shape(x)}. {todo}")
+    raise AttnzooError(f"{module}: expected {of}(B, {wanted}, H, W), got {_shape(x)}. {todo}")
 
 
 def tokens(module: str, x: Tensor, channels: int, name: str = "x") -> None:
     """Raise AttnzooError unless x, the argument called `name`, is a floating-point (B, N, channels)."""
-    _floating(module, x)
+    _floating(module, x, f"{name} as ")
     if x.dim() == 3 and x.shape[2] == channels:
-        return
+        return _filled(module, x, f"{name} as ")
     if x.dim() == 4:
         todo = "Flatten a map to tokens first: flatten(2).transpose(1, 2)."
     elif x.dim() == 3 and x.shape[1] == channels:
@@ -40,9 +44,15 @@ def tokens(module: str, x: Tensor, channels: int, name: str = "x") -> None:
 
 
 def attention_inputs(
-    module: str, channels: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    module: str,
+    channels: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> None:
-    """Raise AttnzooError unless query is (B, N, C), key and value are (B, M, C), and the mask is boolean."""
+    """Raise AttnzooError unless query is (B, N, C), key and value are (B, M, C), and mask and weights fit their map."""
     for name, x in (("query", query), ("key", key), ("value", value)):
         tokens(module, x, channels, name)
     if key.shape[:2] != value.shape[:2] or key.shape[0] != query.shape[0]:
@@ -50,10 +60,27 @@ def attention_inputs(
             f"{module}: expected query (B, N, C), key and value (B, M, C), got {_shape(query)}, {_shape(key)} "
             f"and {_shape(value)}. Give key and value the same length, and all the same batch."
         )
-    if mask is not None and mask.dtype != torch.bool:
+    if mask is not None:
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            given = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+            raise AttnzooError(
+                f"{module}: expected a boolean attention_mask, True where a key is removed, got {given}. "
+                "Convert it with mask.bool()."
+            )
+        _of_map(module, "attention_mask", mask, query, key)
+    if weights is not None:
+        _floating(module, weights, "attention_weights as ")
+        _of_map(module, "attention_weights", weights, query, key)
+
+
+def _of_map(module: str, name: str, x: Tensor, query: Tensor, key: Tensor) -> None:
+    """Raise AttnzooError unless x broadcasts to the map of these tokens."""
+    batch, places, keys = query.shape[0], query.shape[1], key.shape[1]
+    wanted = {4: batch, 2: places, 1: keys}  # by the place from the right
+    if x.dim() > 4 or any(x.shape[-at] not in (1, size) for at, size in wanted.items() if at <= x.dim()):
         raise AttnzooError(
-            f"{module}: expected a boolean attention_mask, True where a key is removed, got {mask.dtype}. "
-            "Convert it with mask.bool()."
+            f"{module}: expected {name} to broadcast to (B, heads, N, M) = ({batch}, heads, {places}, {keys}), got "
+            f"{_shape(x)}."
         )
 
 
@@ -98,6 +125,7 @@ def shaped(module: str, name: str, x: Tensor | None, sizes: Sequence[int | None]
     """
     whole = isinstance(x, Tensor) and x.is_floating_point() and x.dim() == len(sizes)
     if isinstance(x, Tensor) and whole and all(n is None or n == m for n, m in zip(sizes, x.shape, strict=True)):
+        _filled(module, x, f"{name} as ")
         return x
     wanted = f"{module}: expected {name} as ({', '.join('any' if n is None else str(n) for n in sizes)})"
     if not isinstance(x, Tensor):
@@ -304,7 +332,7 @@ def class_indices(module: str, target: Tensor, batch: int, classes: int) -> None
 
     The values are looked at on the CPU only, and where code reads them: not in a graph, nor under vmap.
     """
-    if not isinstance(target, Tensor) or target.is_floating_point() or tuple(target.shape) != (batch,):
+    if not isinstance(target, Tensor) or not _counts(target) or tuple(target.shape) != (batch,):
         given = f"{_shape(target)} of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
         raise AttnzooError(f"{module}: expected target as ({batch}), the index of each sample's class, got {given}.")
     if not _holds(target, (target >= 0) & (target < classes)):
@@ -317,7 +345,7 @@ def class_map(module: str, target: Tensor, logits: Tensor, ignored: int) -> None
     The values are looked at as `class_indices` does.
     """
     batch, classes, *size = logits.shape
-    if not isinstance(target, Tensor) or target.is_floating_point() or tuple(target.shape) != (batch, *size):
+    if not isinstance(target, Tensor) or not _counts(target) or tuple(target.shape) != (batch, *size):
         given = f"{_shape(target)} of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
         wanted = ", ".join(map(str, (batch, *size)))
         raise AttnzooError(f"{module}: expected target as ({wanted}), the index of each place's class, got {given}.")
@@ -339,11 +367,23 @@ def _holds(target: Tensor, known: Tensor) -> bool:
         return True
 
 
-def _floating(module: str, x: Tensor) -> None:
+def _counts(x: Tensor) -> bool:
+    """Whether a tensor holds whole numbers, as indices are."""
+    return not (x.is_floating_point() or x.is_complex())
+
+
+def _floating(module: str, x: Tensor, of: str = "") -> None:
+    """`of` is 'low as ' for an argument called low."""
     if not isinstance(x, Tensor):
-        raise AttnzooError(f"{module}: expected a tensor, got {type(x).__name__}.")
+        raise AttnzooError(f"{module}: expected {of}a tensor, got {type(x).__name__}.")
     if not x.is_floating_point():
-        raise AttnzooError(f"{module}: expected floating-point numbers, got {x.dtype}. Convert it with x.float().")
+        raise AttnzooError(f"{module}: expected {of}floating-point numbers, got {x.dtype}. Convert it with x.float().")
+
+
+def _filled(module: str, x: Tensor, of: str) -> None:
+    """Raise AttnzooError for an input whose samples hold nothing; `of` is as in `_floating`."""
+    if any(size == 0 for size in x.shape[1:]):
+        raise AttnzooError(f"{module}: expected {of}samples with at least one value, got {_shape(x)}.")
 
 
 def _shape(x: Tensor) -> str:

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attnzoo.errors import AttnzooError
 
@@ -50,7 +50,9 @@ def fits(value: object, kind: Any) -> bool:
     if kind is int or kind is float:
         numbers = int if kind is int else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
-    if get_origin(kind) is Sequence:
+    if get_origin(kind) is Literal:
+        return any(type(value) is type(option) and value == option for option in get_args(kind))
+    if get_origin(kind) in (Sequence, list, tuple):
         return isinstance(value, list | tuple) and all(fits(item, get_args(kind)[0]) for item in value)
     if get_origin(kind) is Callable:
         return callable(value)
@@ -62,7 +64,9 @@ def fits(value: object, kind: Any) -> bool:
 def _in_words(kind: Any) -> str:
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return " or ".join(_in_words(one) for one in get_args(kind))
-    if get_origin(kind) is Sequence:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(kind)))}"
+    if get_origin(kind) in (Sequence, list, tuple):
         return f"a list or tuple, each item {_in_words(get_args(kind)[0])}"
     if get_origin(kind) is Callable:
         return "a callable such as a class"

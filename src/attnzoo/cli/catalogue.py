@@ -85,30 +85,34 @@ def cost(
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Modules; none means all.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Draw 200 arguments and compile with Inductor.")] = False,
+    check: Annotated[list[str] | None, typer.Option(help="Run only this check; may be repeated.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes to share the modules among.")] = 1,
     file: Annotated[
         Path | None,
-        typer.Option("--json", help="Also write the cells to this file, beside those of other modules in it."),
+        typer.Option("--json", help="Also write the cells to this file, beside others in it if only some are run."),
     ] = None,
 ) -> None:
     """Run the deployment matrix: every module through every gate."""
     from attnzoo.lab.files import write_atomically
+    from attnzoo.verify import as_json, read
     from attnzoo.verify import verify as run_checks
 
     for name in names or []:
         registry.card(name)
+    before = read(file) if file is not None and file.exists() else None  # a foreign file is not written over
     console = Console(highlight=False)
     console.print(terminal.matrix_head())
     matrix = run_checks(
         *(names or []),
         profile="full" if full else "quick",
+        only=check or [],
         jobs=jobs,
         told=lambda name, cells: console.print(terminal.matrix_row(name, cells)),
     )
     console.print(terminal.matrix_foot(matrix))
     if file is not None:
-        before = json.loads(file.read_text(encoding="utf-8")) if names and file.exists() else None
-        write_atomically(file, json.dumps(matrix.as_json(before), indent=1, ensure_ascii=False) + "\n")
+        page = as_json(matrix, before if names or check else None)
+        write_atomically(file, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
     if matrix.failures:
         raise typer.Exit(1)
 

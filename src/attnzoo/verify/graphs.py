@@ -22,7 +22,7 @@ OF_PYRAMIDS = ((7, 9), (11, 5), (3, 13))
 
 @check("compile")
 def compile_whole(subject: Subject, profile: Profile) -> None:
-    """Does torch.compile(fullgraph=True) give equal outputs and gradients? (quick: traced only; full: Inductor)"""
+    """Does torch.compile(fullgraph=True) give equal results, and trace training? (full: with Inductor)"""
     torch._dynamo.reset()
     module = subject.build()
     compiled = torch.compile(subject.build(), fullgraph=True, backend="aot_eager" if profile == "quick" else "inductor")
@@ -34,6 +34,7 @@ def compile_whole(subject: Subject, profile: Profile) -> None:
         results.append([*outputs, *(x.grad for x in inputs if x.grad is not None)])
     worst = error(results[1], results[0])
     require(worst < 1e-4, f"outputs or gradients differ by {worst:.1e}")
+    torch.compile(subject.build().train(), fullgraph=True, backend="eager")(*subject.inputs(4))
 
 
 @check("compile-dynamic")

@@ -53,8 +53,7 @@ def meta(subject: Subject, profile: Profile) -> None:
 def ddp(subject: Subject, profile: Profile) -> None:
     """Do two processes under DistributedDataParallel (gloo) get the gradients of one?"""
     module = subject.build()
-    if not list(module.parameters()):
-        return  # nothing to synchronise
+    require(bool(list(module.parameters())), "it has no parameters")
     module = module.double()
     mean_loss(module(*of_numbers(Tensor.double, subject.inputs(4)))).backward()
     wanted = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])

@@ -2,16 +2,14 @@
 
 import importlib
 import multiprocessing
-import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -51,57 +49,38 @@ class Matrix:
             f"{name}: {c.check}: {c.note}" for name, cells in self.rows.items() for c in cells if c.status == "fail"
         ]
 
-    def as_json(self, before: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Cells and totals, with device, versions and date.
-
-        Args:
-            before: what an earlier run gave; its rows of other modules are kept, if it asked the same questions on
-                the same device and versions.
-        """
-        found: dict[str, Any] = {
-            "profile": self.profile,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "device": platform.processor() or platform.machine(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "checks": {name: {"group": check.group, "question": check.question} for name, check in CHECKS.items()},
-            "modules": {name: [asdict(cell) for cell in cells] for name, cells in self.rows.items()},
-        }
-        if before and all(before.get(key) == found[key] for key in ("profile", "device", "python", "torch", "checks")):
-            others = {name: row for name, row in before["modules"].items() if name in registry.names()}
-            found["modules"] = dict(sorted({**others, **found["modules"]}.items()))
-        found["totals"] = dict(Counter(cell["status"] for row in found["modules"].values() for cell in row))
-        return found
-
 
 def verify(
     *names: str,
     profile: Profile = "quick",
+    only: Sequence[str] = (),
     jobs: int = 1,
     told: Callable[[str, tuple[Cell, ...]], None] | None = None,
 ) -> Matrix:
-    """Run every check on the named modules, or on all of them.
+    """Run the checks on the named modules, or on all of them.
 
     Args:
         names: of modules; none means all.
         profile: 'quick' takes seconds a module, 'full' draws more arguments and compiles with Inductor.
+        only: the checks to run; none means all.
         jobs: processes to share the modules among.
         told: called with each module's name and cells as soon as they are there.
 
     Raises:
-        AttnzooError: a name is unknown.
+        AttnzooError: a name is unknown, of a module or of a check.
     """
     for name in names:
         registry.card(name)
+    checks.known_checks(only, CHECKS)
     checks.positive("verify", jobs=jobs)
     chosen = list(names) or registry.names()
     rows = {}
     with ExitStack() as stack:
-        through: Iterable[tuple[Cell, ...]] = map(_row, chosen, repeat(profile))
+        through: Iterable[tuple[Cell, ...]] = map(_row, chosen, repeat(profile), repeat(tuple(only)))
         if jobs > 1:
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(jobs, spawn, initializer=torch.set_num_threads, initargs=(1,))
-            through = stack.enter_context(pool).map(_row, chosen, repeat(profile))
+            through = stack.enter_context(pool).map(_row, chosen, repeat(profile), repeat(tuple(only)))
         for name, cells in zip(chosen, through, strict=True):
             rows[name] = cells
             if told:
@@ -111,19 +90,12 @@ def verify(
 
 def unknown_exceptions(names: Iterable[str]) -> list[str]:
     """Reasons in cards that belong to no check."""
-    return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in CHECKS]
+    known = {*CHECKS, *(check.among for check in CHECKS.values())}
+    return [f"{n}: {key}" for n in names for key in registry.card(n).not_applicable if key not in known]
 
 
-def _row(name: str, profile: Profile) -> tuple[Cell, ...]:
-    importlib.import_module("attnzoo.verify")  # in a process of its own, fills registry and checks
-    subject = Subject(name)
-    return tuple(_answer(check, subject, profile) for check in CHECKS.values())
-
-
-def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:
-    reason = subject.card.not_applicable.get(check.name)
-    if reason:
-        return Cell(check.name, "not applicable", reason, 0.0)
+def answer(check: Check, subject: Subject, profile: Profile) -> Cell:
+    """Ask one check, whether or not the card says that it is applicable."""
     start = time.perf_counter()
     try:
         check.run(subject, profile)
@@ -135,3 +107,14 @@ def _answer(check: Check, subject: Subject, profile: Profile) -> Cell:
     finally:
         torch.use_deterministic_algorithms(False)
     return Cell(check.name, status, note, round(time.perf_counter() - start, 3))  # type: ignore[arg-type]
+
+
+def _row(name: str, profile: Profile, only: Sequence[str]) -> tuple[Cell, ...]:
+    importlib.import_module("attnzoo.verify")  # in a process of its own, fills registry and checks
+    subject = Subject(name)
+    return tuple(_cell(check, subject, profile) for check in CHECKS.values() if not only or check.name in only)
+
+
+def _cell(check: Check, subject: Subject, profile: Profile) -> Cell:
+    reason = check.excuse(subject.card)
+    return Cell(check.name, "not applicable", reason, 0.0) if reason else answer(check, subject, profile)

@@ -27,19 +27,27 @@ def autocast_float16(subject: Subject, profile: Profile) -> None:
 
 @check("large-finite")
 def large_finite(subject: Subject, profile: Profile) -> None:
-    """Do inputs a thousand times larger stay finite, in float32 and both autocasts?"""
-    inputs = of_numbers(_enlarged, subject.inputs())
-    require(finite(subject.build()(*inputs)), "not finite in float32")
-    for dtype in HALVES:
-        for given in _either(inputs, dtype):
-            require(finite(_autocast(subject, dtype, given)), f"not finite under autocast to {dtype}")
+    """Do inputs a thousand times larger stay finite, in float32 and under autocast to bfloat16?"""
+    require(finite(subject.build()(*_enlarged(subject))), "not finite in float32")
+    _autocast_finite(subject, torch.bfloat16)
 
 
-@check("large-close")
-def large_close(subject: Subject, profile: Profile) -> None:
-    """Do inputs a thousand times larger keep autocast within 2e-2 of float32?"""
-    for dtype in HALVES:
-        _autocast_holds(subject, dtype, of_numbers(_enlarged, subject.inputs()))
+@check("large-finite-float16")
+def large_finite_float16(subject: Subject, profile: Profile) -> None:
+    """Do inputs a thousand times larger stay finite under autocast to float16?"""
+    _autocast_finite(subject, torch.float16)
+
+
+@check("large-close-bfloat16", among="large-close")
+def large_close_bfloat16(subject: Subject, profile: Profile) -> None:
+    """Do inputs a thousand times larger keep autocast to bfloat16 within 2e-2 of float32?"""
+    _autocast_holds(subject, torch.bfloat16, _enlarged(subject))
+
+
+@check("large-close-float16", among="large-close")
+def large_close_float16(subject: Subject, profile: Profile) -> None:
+    """Do inputs a thousand times larger keep autocast to float16 within 2e-2 of float32?"""
+    _autocast_holds(subject, torch.float16, _enlarged(subject))
 
 
 @check("constant-inputs")
@@ -88,8 +96,13 @@ def _autocast_holds(subject: Subject, dtype: torch.dtype, inputs: tuple[Tensor, 
             require(found[0].dtype in allowed, f"gives {found[0].dtype} for {given[0].dtype} under autocast")
 
 
-def _enlarged(x: Tensor) -> Tensor:
-    return x * 1e3
+def _autocast_finite(subject: Subject, dtype: torch.dtype) -> None:
+    for given in _either(_enlarged(subject), dtype):
+        require(finite(_autocast(subject, dtype, given)), f"not finite under autocast to {dtype}")
+
+
+def _enlarged(subject: Subject) -> tuple[Tensor, ...]:
+    return of_numbers(lambda x: x * 1e3, subject.inputs())
 
 
 def _either(inputs: tuple[Tensor, ...], dtype: torch.dtype) -> Iterator[tuple[Tensor, ...]]:

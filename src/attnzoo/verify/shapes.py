@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attnzoo import examples
 from attnzoo.errors import AttnzooError
-from attnzoo.verify.check import Failure, Profile, check, require
+from attnzoo.verify.check import Profile, check, require
 from attnzoo.verify.subject import Subject, backward, error, finite, of_numbers, outputs_of
 
 
@@ -26,16 +26,17 @@ def batch_1_training(subject: Subject, profile: Profile) -> None:
 
 @check("smallest-size")
 def smallest_size(subject: Subject, profile: Profile) -> None:
-    """Does the smallest legal map run, and is every smaller one refused clearly?"""
-    least = subject.card.min_size
-    for size in (*((n, n) for n in range(1, least)), (least, least), (least, least + 1), (least + 1, least + 1)):
-        try:
+    """Does the smallest map that the card names run, square and narrow, and is every smaller one refused clearly?"""
+    least, pixels = subject.card.min_size, subject.card.min_pixels
+    for size in ((least, least), (least, least + 6), (least + 6, least)):
+        if size[0] * size[1] >= pixels:
             _run(subject, size=size)
-        except AttnzooError:
-            continue
-        require(size >= (least, least), f"takes {size}, though the card says that {least} is the least")
-        return
-    raise Failure(f"no map up to {least + 1} x {least + 1} is legal")
+        else:
+            require(not _runs(subject, size), f"takes {size}, though the card says that it needs {pixels} pixels")
+    for n in range(1, least):
+        require(not _runs(subject, (n, n)), f"takes {n} x {n}, though the card says that {least} is the least")
+        for size in ((n, least + 6), (least + 6, n)):
+            _runs(subject, size)
 
 
 @check("odd-sizes")
@@ -49,8 +50,9 @@ def odd_sizes(subject: Subject, profile: Profile) -> None:
 def two_sizes(subject: Subject, profile: Profile) -> None:
     """Does one instance take maps of two sizes in a row, as a fresh one would?"""
     module = subject.build()
-    module(*subject.inputs())
-    other = subject.inputs(size=examples.fitting(subject.name, (11, 6)))
+    first, other = subject.inputs(), subject.inputs(size=examples.fitting(subject.name, (11, 6)))
+    require([x.shape for x in first] != [x.shape for x in other], "its inputs are of one size only")
+    module(*first)
     worst = error(module(*other), subject.build()(*other))
     require(worst == 0, f"the second size comes out {worst:.1e} off")
 
@@ -67,6 +69,15 @@ def channels_last(subject: Subject, profile: Profile) -> None:
     require(worst < 1e-5, f"values differ by {worst:.1e}")
     lost = [i for i, out in enumerate(found) if out.dim() == 4 and not out.is_contiguous(memory_format=layout)]
     require(not lost, f"output {lost} is no longer channels-last")
+
+
+def _runs(subject: Subject, size: tuple[int, int]) -> bool:
+    """Whether a size runs, or is refused clearly."""
+    try:
+        _run(subject, size=size)
+    except AttnzooError:
+        return False
+    return True
 
 
 def _run(subject: Subject, batch: int = 3, size: tuple[int, int] | None = None, training: bool = False) -> None:

@@ -31,6 +31,7 @@ from attnzoo.registry import Paper, register
         "The reference builds the BatchNorm even where it is switched off; here it is left out.",
     ),
     inputs=("B C",),
+    not_applicable={"two-sizes": "vectors (B, C) have neither height nor width"},
 )
 class ContextGating(nn.Module):
     """x sigmoid(norm(W x + b)).

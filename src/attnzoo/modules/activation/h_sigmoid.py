@@ -32,6 +32,7 @@ MOBILENET_V3 = Paper(
         "The hard sigmoid of Keras was for years clamp(0.2 x + 0.5), another function.",
         "The authors work in place by default, on a temporary tensor, which is harmless.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class HSigmoid(Pointwise):
     """min(max(x + 3, 0), 6) / 6.

@@ -20,6 +20,7 @@ from attnzoo.registry import register
     placement="The deeper half of MobileNetV3; inside coordinate attention.",
     reported="No headline figure recorded here.",
     differences=("The gradient at exactly -3 and 3 differs between implementations; here it is torch's own.",),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class HSwish(Pointwise):
     """x min(max(x + 3, 0), 6) / 6.

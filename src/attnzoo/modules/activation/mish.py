@@ -28,6 +28,7 @@ from attnzoo.registry import Paper, register
         "A popular collection multiplies in place, which changes the caller's tensor.",
         "Hard Mish, 0.5 x clamp(x + 2, 0, 2), is another function.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class Mish(Pointwise):
     """x tanh(log(1 + exp(x))).

@@ -29,6 +29,7 @@ from attnzoo.registry import Paper, register
         "Popular collections multiply in place, which changes the caller's tensor, or write the gradient by hand, "
         "which neither scripts nor exports.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class Swish(Pointwise):
     """x sigmoid(x).

@@ -99,7 +99,7 @@ class CompetitiveSE(nn.Module):
         self.mlp = BottleneckMLP(places, hidden, bias=False, out_channels=channels)
 
     def forward(self, x: Tensor, identity: Tensor) -> Tensor:
-        checks.nchw("cmpt_se", x, self.channels)
+        checks.nchw("cmpt_se", x, self.channels, name="x")
         identity = checks.shaped("cmpt_se", "identity", identity, (x.shape[0], self.channels, None, None))
         return x * self.gate(x, identity)
 

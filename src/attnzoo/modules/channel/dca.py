@@ -101,7 +101,7 @@ class DCA(nn.Module):
         self.reference_keys = {theirs: f"form.{ours}" for theirs, ours in _KEYS[attention].items()}
 
     def forward(self, x: Tensor, prev: Tensor | None = None, prev_spatial: Tensor | None = None) -> tuple[Tensor, ...]:
-        checks.nchw("dca", x, self.channels)
+        checks.nchw("dca", x, self.channels, name="x")
         if prev is not None:
             checks.shaped("dca", "prev", prev, (x.shape[0], self.prev_channels, *self.form.message))
         if not isinstance(self.form, _CBAM):

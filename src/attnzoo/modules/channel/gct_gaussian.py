@@ -34,6 +34,7 @@ from attnzoo.registry import Paper, register
         "The bounds of the learned width are a choice of ours: it starts at 2, the best fixed value.",
         "Not to be confused with the Gated Channel Transformation, here gct.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class GaussianContext(nn.Module):
     """Scale channel c by exp(-n[c]^2 / (2 width^2)), n the means normalised over the channels.

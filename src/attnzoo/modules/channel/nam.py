@@ -37,6 +37,7 @@ from attnzoo.registry import Paper, register
         "The shares sum to 1, so that fresh gates are all close to 1/2; they part under the L1 penalty on the scales "
         "that the paper adds to the loss, which is no part of the module.",
     ),
+    not_applicable={"gradcheck": "the authors read the scales' shares off without their gradient"},
 )
 class NAM(nn.Module):
     """Scale x by sigmoid(share * norm(x)), share = |weight| / sum |weight| of the normalisation.

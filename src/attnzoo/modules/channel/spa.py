@@ -37,6 +37,7 @@ from attnzoo.registry import Paper, register
         "layers return the gate alone, and the block multiplies.",
         "Pooling with fixed strides, as in some ports, gives other cells where 4 does not divide the size.",
     ),
+    settled=("context_channels",),
 )
 class SpatialPyramidAttention(nn.Module):
     """Scale channel c of x by sigmoid(fc2(relu(fc1(pyramid(t)))))[c], t the context or x itself.

@@ -35,6 +35,7 @@ from attnzoo.registry import Paper, register
         "A popular explanation leaves out epsilon, and draws the channel weights at random where the authors start "
         "them at zero.",
     ),
+    min_pixels=2,
 )
 class SRM(nn.Module):
     """Scale channel c by sigmoid(norm(w[c, 0] mean + w[c, 1] deviation)).

@@ -35,6 +35,7 @@ from attnzoo.registry import Paper, register
         "The defaults 0.8 and 0.9 are from memory, and the second draw is optional (q=1 leaves it out).",
         "Negative means, of maps that are not rectified, count as 0.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class WeightedChannelDropout(nn.Module):
     """In training, x times alpha for the channels that survive and 0 for the others; in evaluation, x.

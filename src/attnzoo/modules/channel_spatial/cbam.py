@@ -44,7 +44,7 @@ _POOLS: dict[str, Callable[[Tensor], Tensor]] = {  # (B, C, H, W) -> (B, C)
         "nn.init.zeros_(module.spatial_gate.norm.weight).",
     ),
     not_applicable={
-        "large-close": "the second gate reads the first one's output, whose rounding at 1e3 moves a sigmoid"
+        "large-close-bfloat16": "the second gate reads the first one's output, whose rounding at 1e3 moves a sigmoid"
     },
 )
 class CBAM(nn.Module):

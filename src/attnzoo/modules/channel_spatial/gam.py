@@ -36,8 +36,8 @@ from attnzoo.registry import Paper, register
         "The ports accept another number of output channels, but multiply with the input all the same.",
     ),
     not_applicable={
-        "large-finite": "the output grows as the square of the input, beyond float16's range",
-        "large-close": "the output grows as the square of the input, beyond float16's range",
+        "large-finite-float16": "the output grows as the square of the input, beyond float16's range",
+        "large-close-float16": "the output grows as the square of the input, beyond float16's range",
     },
 )
 class GAM(nn.Module):

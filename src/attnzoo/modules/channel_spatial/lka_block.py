@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from attnzoo import checks
-from attnzoo.blocks import SQUARES, GatedProjection
+from attnzoo.blocks import GatedProjection
 from attnzoo.modules.channel_spatial.lka import LKA, VAN
 from attnzoo.registry import register
 
@@ -25,7 +25,6 @@ from attnzoo.registry import register
         "In the network it stands behind a BatchNorm and a layer scale that starts at 0.01, inside another "
         "shortcut, and an MLP with a depthwise convolution follows; the shortcut here lies within that scale.",
     ),
-    not_applicable=SQUARES,
 )
 class LKABlock(GatedProjection):
     """x + proj_out(LKA(gelu(proj_in(x)))).

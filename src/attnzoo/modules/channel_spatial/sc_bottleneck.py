@@ -31,6 +31,7 @@ from attnzoo.registry import register
         "pool before a 1x1 convolution.",
     ),
     example={"pooling_r": 2},
+    min_size=2,
 )
 class SCBottleneck(nn.Module):
     """act(join([plain(a(x)), calibrated(b(x))]) + shortcut(x)).

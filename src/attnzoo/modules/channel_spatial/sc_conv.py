@@ -38,6 +38,10 @@ SCNET = Paper(
         "SCConv of CVPR 2023 (spatial and channel reconstruction) is another method.",
     ),
     example={"pooling_r": 2},
+    min_size=2,
+    not_applicable={
+        "large-close-bfloat16": "logits of half-precision convolutions round by more than a sigmoid's width at 1e3",
+    },
 )
 class SCConv(nn.Module):
     """last(fine(x) sigmoid(x + up(coarse(pool(x))))), each a 3x3 convolution with BatchNorm.

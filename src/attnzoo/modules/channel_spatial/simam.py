@@ -31,6 +31,8 @@ from attnzoo.registry import Paper, register
         "Statistics are taken in float32 for half-precision inputs, whose squares overflow above 255.",
         "A popular explanation prints the squared mean where the variance belongs.",
     ),
+    min_pixels=2,
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class SimAM(nn.Module):
     """Scale x by sigmoid(d / (4 (sum(d) / (H W - 1) + lambda)) + 1/2), d = (x - mean)^2 within its channel.

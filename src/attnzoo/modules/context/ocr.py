@@ -31,7 +31,7 @@ from attnzoo.registry import register
         "A Jittor collection has neither projections nor scaling, and its second softmax runs over the places too.",
     ),
     example={"key_channels": 32, "out_channels": 48},
-    inputs=("B C H W", "B 5 H W"),
+    inputs=("B C H W", "B K H W"),
 )
 class OCR(nn.Module):
     """join([distribute(feats, gather(feats, probs)), feats]): see ocr_gather and ocr_object_attention.
@@ -79,7 +79,7 @@ class OCR(nn.Module):
         self.drop = nn.Dropout2d(dropout)
 
     def forward(self, feats: Tensor, probs: Tensor) -> Tensor:
-        checks.nchw("ocr", feats, self.channels)
+        checks.nchw("ocr", feats, self.channels, name="feats")
         checks.shaped("ocr", "probs", probs, (feats.shape[0], self.num_classes, *feats.shape[2:]))
         checks.at_least_size("ocr", feats, self.scale)
         context = self.distribute(feats, self.gather(feats, probs))

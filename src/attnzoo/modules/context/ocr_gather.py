@@ -32,7 +32,8 @@ OCR_PAPER = Paper(
         "The authors' class also takes the number of classes, which it stores and never uses.",
         "It takes raw logits: the softmax is its own.",
     ),
-    inputs=("B C H W", "B 5 H W"),
+    inputs=("B C H W", "B K H W"),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class OCRGather(nn.Module):
     """sum_n softmax(scale * probs)_kn feats_n, the softmax over the places n, for every class k.
@@ -51,7 +52,7 @@ class OCRGather(nn.Module):
         self.scale = float(scale)
 
     def forward(self, feats: Tensor, probs: Tensor) -> Tensor:
-        checks.nchw("ocr_gather", feats)
+        checks.nchw("ocr_gather", feats, name="feats")
         checks.shaped("ocr_gather", "probs", probs, (feats.shape[0], None, *feats.shape[2:]))
         with without_autocast(feats):
             means = wide(feats).flatten(2) @ self._weights(probs).mT.to(wide(feats).dtype)  # (B, C, K)

@@ -23,7 +23,7 @@ from attnzoo.registry import register
     reported="Part of OCR: Cityscapes val with HRNetV2-W48 from 80.9 to 81.6 mIoU, single scale.",
     differences=("The authors resize with aligned corners, a constant of their file; so do we.",),
     example={"key_channels": 32},
-    inputs=("B C H W", "B C 5 1"),
+    inputs=("B C H W", "B C K 1"),
 )
 class OCRObjectAttention(nn.Module):
     """up(softmax(q(x) k(p)^T / sqrt(Kc)) v(p)), p the object vectors; q, k, v and up are 1x1 convolution blocks.
@@ -72,7 +72,7 @@ class OCRObjectAttention(nn.Module):
         return affinity(*self._queries_keys(self._shrunk(x), proxy))
 
     def _check(self, x: Tensor, proxy: Tensor) -> None:
-        checks.nchw("ocr_object_attention", x, self.channels)
+        checks.nchw("ocr_object_attention", x, self.channels, name="x")
         checks.shaped("ocr_object_attention", "proxy", proxy, (x.shape[0], self.channels, None, 1))
         checks.at_least_size("ocr_object_attention", x, self.scale)
         if self.training:

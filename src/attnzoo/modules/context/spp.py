@@ -40,6 +40,7 @@ from attnzoo.registry import Paper, register
         "The SPP of YOLO, parallel maxima of stride 1, is another module.",
     ),
     min_size=4,
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class SPP(nn.Module):
     """For every bin n: the map, padded to n windows of ceil(L / n) on a side of length L, pooled to n x n, flattened.

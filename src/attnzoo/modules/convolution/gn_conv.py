@@ -39,7 +39,7 @@ from attnzoo.registry import Paper, register
         "The authors' constructor prints a line.",
     ),
     not_applicable=dict.fromkeys(
-        ("large-finite", "large-close"),
+        ("large-finite-float16", "large-close-float16"),
         "the output grows with the power order + 1 of the input, past float16's range",
     ),
 )

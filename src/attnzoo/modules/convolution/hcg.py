@@ -50,6 +50,7 @@ GATE_KEYS = {  # the authors' names of the gates' parts
     ),
     inert=("gates.places.bias", "gates.near_places.bias", "gates.far_places.bias"),
     example={"growth_rate": 16},
+    settled=("out_channels",),
 )
 class HCG(nn.Module):
     """[x, u f(u) + n(u)], u = spread(point(x)), f and n the gates of `Gates`; convolutions come after norm and ReLU.

@@ -36,6 +36,7 @@ from attnzoo.registry import Paper, register
         "The authors' constructor needs a GPU, and its gaps are in no state; here they are computed when needed.",
     ),
     not_applicable={"gradcheck": "the method gives the weights in the gaps no gradient, though they would have one"},
+    settled=("padding",),
 )
 class PSConv(nn.Module):
     """conv(x) + near(x) + far(x with its halves swapped), near and far in parts, dilated by d and 2 d.

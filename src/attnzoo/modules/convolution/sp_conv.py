@@ -36,6 +36,7 @@ from attnzoo.registry import Paper, register
         "The 3x3 convolution always has two groups; the authors' argument groups is not used.",
         "An older copy in a collection fails in every call, and squeezes away a batch of one.",
     ),
+    settled=("padding",),
 )
 class SPConv(nn.Module):
     """s_u u + s_v v, u = norm1(conv3(a) + conv1(a)), v = norm2(rest(b)), s the softmax of their means; a, b the parts.

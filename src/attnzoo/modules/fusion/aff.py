@@ -54,7 +54,7 @@ class AFF(nn.Module):
         self.ms_cam = MSCAM(channels, reduction)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        checks.nchw("aff", x, self.channels)
+        checks.nchw("aff", x, self.channels, name="x")
         checks.shaped("aff", "residual", residual, x.shape)
         if self.training:
             checks.batch_statistics("aff", x)

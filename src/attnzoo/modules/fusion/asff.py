@@ -111,7 +111,7 @@ class ASFF(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         checks.several_maps("asff", maps, len(self.in_channels))
-        checks.nchw("asff", maps[0], self.in_channels[0])
+        checks.nchw("asff", maps[0], self.in_channels[0], name="maps[0]")
         batch, _, height, width = maps[0].shape
         for i, (x, channels) in enumerate(zip(maps, self.in_channels, strict=True)):
             checks.shaped("asff", f"maps[{i}]", x, (batch, channels, height * 2**i, width * 2**i))

@@ -36,8 +36,11 @@ BORDERDET = Paper(
         "The quarters stand in the order top, left, bottom, right, although the detector's layer is called ltrb.",
         "The wrapper in a popular collection cannot run without the authors' framework.",
     ),
-    not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' kernel"},
-    inputs=("B C H W", "B 5 4"),
+    not_applicable={
+        "gradcheck": "no gradient reaches the boxes, as in the authors' kernel",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
+    inputs=("B C H W", "B K 4"),
 )
 class BorderAlign(nn.Module):
     """The maximum over the P + 1 points that cut a side into P steps, both corners among them.
@@ -61,7 +64,7 @@ class BorderAlign(nn.Module):
         self.pool_size = pool_size
 
     def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
-        checks.nchw("border_align", x, self.channels)
+        checks.nchw("border_align", x, self.channels, name="x")
         checks.quartered("border_align", x)
         checks.shaped("border_align", "boxes", boxes, (x.shape[0], None, 4))
         with without_autocast(x):

@@ -29,6 +29,7 @@ from attnzoo.registry import register
     inert=("point.conv.*", "border.conv.*"),  # of the weights, only their scale: an instance norm follows
     not_applicable={"gradcheck": "no gradient reaches the boxes, as in the authors' code"},
     inputs=("B C H W", "B H*W 4"),
+    min_pixels=2,
 )
 class BorderAlignment(nn.Module):
     """relu(fuse(concat(border_align(border(x), boxes), point(x)))), both 1x1 convolutions, instance norm and ReLU.
@@ -64,7 +65,7 @@ class BorderAlignment(nn.Module):
             nn.init.zeros_(layer.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
-        checks.nchw("border_alignment", x, self.channels)
+        checks.nchw("border_alignment", x, self.channels, name="x")
         checks.larger_than_one_pixel("border_alignment", x)
         checks.shaped("border_alignment", "boxes", boxes, (x.shape[0], x.shape[2] * x.shape[3], 4))
         sides = self.align(self.border(x), boxes)  # (B, Cb, H W, 4)

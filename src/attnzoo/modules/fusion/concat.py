@@ -31,6 +31,8 @@ from attnzoo.registry import Paper, register
         "Detection frameworks take a list; here the maps are given one by one, as to all modules of this family.",
     ),
     inputs=("B C H W", "B 2*C H W", "B 3 H W"),
+    settled=("dim",),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class Concat(nn.Module):
     """[x_0, x_1, ...], joined along a dimension.
@@ -53,7 +55,7 @@ class Concat(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         checks.several_maps("concat", maps)
-        checks.nchw("concat", maps[0])
+        checks.nchw("concat", maps[0], name="maps[0]")
         sizes = [None if i == self.dim else n for i, n in enumerate(maps[0].shape)]
         for i, x in enumerate(maps):
             checks.shaped("concat", f"maps[{i}]", x, sizes)

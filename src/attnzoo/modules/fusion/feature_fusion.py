@@ -64,7 +64,7 @@ class FeatureFusion(nn.Module):
             self.score = BottleneckMLP(out_channels, out_channels // 4, bias=False)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        checks.nchw("feature_fusion", x)
+        checks.nchw("feature_fusion", x, name="x")
         rest = self.in_channels - x.shape[1]
         checks.shaped("feature_fusion", "context", context, (x.shape[0], rest, *x.shape[2:]))
         if self.training:

@@ -30,6 +30,7 @@ from attnzoo.registry import Paper, register
         "No paper introduces flattening; the one named here is an early network that has it.",
         "torch.nn.Flatten takes any tensor; this one refuses all but feature maps, with a sentence that says so.",
     ),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class Flatten(nn.Module):
     """x, all its dimensions from start_dim on made one, in the order of memory.

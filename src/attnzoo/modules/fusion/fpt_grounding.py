@@ -9,7 +9,7 @@ from attnzoo.modules.self_attention.non_local import sum_rectified
 from attnzoo.registry import register
 
 CUBES = dict.fromkeys(
-    ("large-finite", "large-close"), "the output grows with the cube of the input, past float16's range"
+    ("large-finite-float16", "large-close-float16"), "the output grows with the cube of the input, past float16's range"
 )
 MODES = ("gaussian", "embedded", "dot", "concatenate")
 

@@ -30,6 +30,7 @@ from attnzoo.registry import register
     not_applicable=SQUARES,
     example={"high_channels": 64, "low_channels": 32},
     inputs=("B 64 H W", "B 32 2*H 2*W"),
+    settled=("source_map",),
 )
 class FPTRendering(nn.Module):
     """relu(residual + norm(conv3x3(x_high)) * relu(norm(W mean(x_low)))).

@@ -39,7 +39,7 @@ TRANSFORMS = ("conv", "ffn", "dffn")
         "Queries and keys share one transform, which the authors' checkpoints hold twice.",
         "A popular collection holds the grounding transformer under this name.",
     ),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
+    not_applicable={"large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax"},
 )
 class FPTSelf(nn.Module):
     """norm(proj(sum_g p_g softmax(q_g k_g^T / sqrt(dk)) v)) + x, q_g and k_g the g-th parts of queries and keys.

@@ -70,7 +70,7 @@ class IAFF(nn.Module):
         return {key: x for key, x in state.items() if not (self.shared_global and key.startswith("global_att2."))}
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        checks.nchw("iaff", x, self.channels)
+        checks.nchw("iaff", x, self.channels, name="x")
         checks.shaped("iaff", "residual", residual, x.shape)
         if self.training:
             checks.batch_statistics("iaff", x)

@@ -55,7 +55,7 @@ class SEB(nn.Module):
         self.conv = nn.Conv2d(high_channels, low_channels, 3, padding=1)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        checks.nchw("seb", low, self.low_channels)
+        checks.nchw("seb", low, self.low_channels, name="low")
         checks.shaped("seb", "high", high, (low.shape[0], self.high_channels, None, None))
         return low * self.gate(low, high)
 

@@ -74,7 +74,7 @@ class WeightedFusion(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         checks.several_maps("weighted_fusion", maps, self.num_inputs)
-        checks.nchw("weighted_fusion", maps[0], self.channels)
+        checks.nchw("weighted_fusion", maps[0], self.channels, name="maps[0]")
         for i, x in enumerate(maps):
             checks.shaped("weighted_fusion", f"maps[{i}]", x, maps[0].shape)
         if self.weights is None:

@@ -89,7 +89,7 @@ class Interflow(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         checks.several_maps("interflow", maps, len(self.in_channels))
         for i, (x, width) in enumerate(zip(maps, self.in_channels, strict=True)):
-            checks.shaped("interflow", f"map {i}", x, (None, width, None, None))
+            checks.shaped("interflow", f"maps[{i}]", x, (maps[0].shape[0] if i else None, width, None, None))
         predictions = torch.stack([branch(self._pool(x)) for branch, x in zip(self.branches, maps, strict=True)], dim=1)
         mixed = (predictions * self._weights(predictions)[:, None]).sum(dim=1)
         return (mixed, predictions) if self.return_branches else mixed

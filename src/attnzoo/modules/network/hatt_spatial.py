@@ -24,6 +24,7 @@ from attnzoo.registry import register
     differences=UNSURE,
     example={"low_channels": 32},
     inputs=("B 32 H W", "B C H W"),
+    settled=("low_channels",),
 )
 class HAttSpatial(nn.Module):
     """concat(h, conv3x3(low * sigmoid(W concat(u, v)))), h = conv3x3(high), u and v the strips 1x7 and 7x1 in turn.

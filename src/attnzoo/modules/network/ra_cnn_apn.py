@@ -39,6 +39,7 @@ RACNN = Paper(
     ),
     example={"spatial_size": (7, 9), "hidden_channels": 32},
     inputs=("B C 7 9",),
+    not_applicable={"two-sizes": "the first layer reads every place, so H and W are fixed"},
 )
 class AttentionProposal(nn.Module):
     """sigmoid(W2 tanh(W1 x + b1) + b2), x flattened.

@@ -32,7 +32,10 @@ STEEPNESS = 10.0  # of the mask's edges, per pixel
         "training does so too, and so do we.",
         "differentiable=True is our option: the true gradient through mask and resizing, for the image as well.",
     ),
-    not_applicable={"gradcheck": "the method's gradient is made by hand"},
+    not_applicable={
+        "gradcheck": "the method's gradient is made by hand",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
     example={"out_size": 9},
     inputs=("B C H H", "B 3"),
 )
@@ -65,7 +68,7 @@ class AttentionCrop(nn.Module):
         self.differentiable = differentiable
 
     def forward(self, x: Tensor, locs: Tensor) -> Tensor:
-        checks.nchw("ra_cnn_crop", x, self.channels)
+        checks.nchw("ra_cnn_crop", x, self.channels, name="x")
         checks.square_map("ra_cnn_crop", x)
         checks.shaped("ra_cnn_crop", "locs", locs, (x.shape[0], 3))
         with without_autocast(x):

@@ -23,10 +23,11 @@ from attnzoo.registry import register
         "The port ranks logits, though a comment of its calls them probabilities; on='probs' ranks probabilities, as "
         "in the paper.",
     ),
-    not_applicable=dict.fromkeys(
-        ("channels-last", "smallest-size", "odd-sizes", "two-sizes"), "logits and classes have neither height nor width"
-    ),
     inputs=("3 B C", "B <C"),
+    not_applicable={
+        "two-sizes": "logits and classes have neither height nor width",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
 )
 class RankLoss(nn.Module):
     """The mean over the batch of sum_s max(0, z_s - z_(s+1) + margin), z_s what scale s gives the true class.
@@ -51,6 +52,7 @@ class RankLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         checks.shaped("ra_cnn_rank_loss", "logits", logits, (None, None, None))
+        checks.at_least("ra_cnn_rank_loss", 1, **{"number of scales in logits": logits.shape[0]})
         checks.class_indices("ra_cnn_rank_loss", target, *logits.shape[1:])
         ranked = logits if self.on == "logits" else logits.softmax(dim=2)
         sure = ranked.gather(2, target.long().expand(logits.shape[0], -1)[:, :, None])[:, :, 0]  # (S, B)

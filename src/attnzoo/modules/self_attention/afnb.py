@@ -94,7 +94,7 @@ class AFNB(nn.Module):
         self.drop = nn.Dropout2d(dropout)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        checks.nchw("afnb", low, self.low_channels)
+        checks.nchw("afnb", low, self.low_channels, name="low")
         checks.shaped("afnb", "high", high, (low.shape[0], self.high_channels, None, None))
         if self.training:
             checks.several_values("afnb", low)

@@ -40,6 +40,7 @@ from attnzoo.registry import Paper, register
     inert=("norm_logits.bias",),
     example={"size": 7},
     inputs=("B C 7 W",),
+    settled=("size", "axis"),
 )
 class AxialAttention(nn.Module):
     """Sum over j of a_ij (v_j + r^v_{i-j}), a the softmax of q_i k_j + q_i r^q_{i-j} + k_j r^k_{j-i}, all normalised.

@@ -30,7 +30,7 @@ from attnzoo.registry import register
     inert=("position.fc_k.bias",),
     not_applicable={
         "two-sizes": "the channel branch has a linear layer over all places, so H and W are fixed",
-        "large-close": "the rounding of logits of 1e6 decides the softmax",
+        "large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax",
     },
 )
 class DAModule(nn.Module):

@@ -33,7 +33,7 @@ from attnzoo.registry import Paper, register
         "The reference downsamples by default, but its heads turn that off; mmsegmentation has temperature 0.05.",
     ),
     inert=("key_conv.bias", "query_conv.bias", "mask_conv.bias"),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
+    not_applicable={"large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax"},
 )
 class DNL(nn.Module):
     """x + norm(proj(gamma sum_j softmax_j((q_i - q') (k_j - k') / (t sqrt(C'))) v_j + sum_j softmax_j(m_j) v_j)).

@@ -24,7 +24,6 @@ from attnzoo.registry import register
     reported="Cityscapes test 81.5 mIoU.",
     differences=("A popular collection ships another method under the name DANet; here it is da_module.",),
     inert=("sa.key_conv.bias",),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
 )
 class DualAttention(nn.Module):
     """Classify the sum of both branches, the position branch and the channel branch, in this order.

@@ -40,7 +40,7 @@ EPS = 1e-5  # of the instance norm
         "After the instance norm the rows of the map sum to 0, so that a constant in the values has no effect.",
     ),
     inert=("mix.bias",),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
+    not_applicable={"large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax"},
 )
 class EMSA(nn.Module):
     """proj(A v): A = softmax(q k^T / sqrt(dk)), or the instance norm of the softmax of its mixed heads.

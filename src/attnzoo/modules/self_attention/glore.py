@@ -34,8 +34,10 @@ from attnzoo.registry import Paper, register
         "The reference's base class takes videos by default; ours takes maps.",
     ),
     not_applicable=dict.fromkeys(
-        ("large-finite", "large-close"), "the output grows with the cube of the input, past float16's range"
+        ("large-finite-float16", "large-close-float16"),
+        "the output grows with the cube of the input, past float16's range",
     ),
+    settled=("dimension",),
 )
 class GloRe(nn.Module):
     """x + norm(extend(update(relu(X + mix(X)))) P), P = assign(x), X = state(x) P^T: S states of M nodes.

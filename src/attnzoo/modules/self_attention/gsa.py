@@ -35,7 +35,8 @@ from attnzoo.registry import Paper, register
     ),
     example={"rel_pos_length": 8},
     not_applicable=dict.fromkeys(
-        ("large-finite", "large-close"), "the output grows with the cube of the input, past float16's range"
+        ("large-finite-float16", "large-close-float16"),
+        "the output grows with the cube of the input, past float16's range",
     ),
 )
 class GSA(nn.Module):

@@ -39,6 +39,7 @@ from attnzoo.registry import Paper, register
     not_applicable={"gradcheck": "the authors cut the gradient through all steps but the last"},
     example={"md_channels": 32, "num_bases": 8},
     inputs=("B C H W", "B 32 8"),
+    settled=("spatial",),
 )
 class Hamburger(nn.Module):
     """relu(upper(B C^T) + x): B C^T, C the coefficients of bases B, near to the matrix of lower(x).
@@ -105,7 +106,7 @@ class Hamburger(nn.Module):
             self.upper = nn.Conv2d(md_channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor, bases: Tensor | None = None) -> Tensor:
-        checks.nchw("hamburger", x, self.channels)
+        checks.nchw("hamburger", x, self.channels, name="x")
         if self.training:
             checks.several_values("hamburger", x)
         coefficients, bases = self._decompose(x, bases)

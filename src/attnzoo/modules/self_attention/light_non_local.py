@@ -32,7 +32,8 @@ from attnzoo.registry import Paper, register
         "A popular explanation mentions neither that division nor the BatchNorm.",
     ),
     not_applicable=dict.fromkeys(
-        ("large-finite", "large-close"), "the output grows with the cube of the input, past float16's range"
+        ("large-finite-float16", "large-close-float16"),
+        "the output grows with the cube of the input, past float16's range",
     ),
 )
 class LightNonLocal(nn.Module):

@@ -41,8 +41,9 @@ POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
         "The reference class takes videos by default (dimension=3); ours takes maps.",
     ),
     inert=("key.bias",),
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
+    not_applicable={"large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax"},
     min_size=2,
+    settled=("dimension",),
 )
 class NonLocal(nn.Module):
     """x + norm(proj(y)), y_i = sum_j f(q_i, k_j) v_j over the M places of the keys.

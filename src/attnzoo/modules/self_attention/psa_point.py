@@ -36,6 +36,7 @@ from attnzoo.registry import Paper, register
         "Pyramid squeeze attention and polarized self-attention are called PSA too.",
     ),
     example={"mid_channels": 16, "shrink_factor": 1, "mask_size": [9, 13]},
+    settled=("compact",),
 )
 class PSAPoint(nn.Module):
     """[x, resize(act(norm(conv([r A for every branch]))))], A the softmax of predicted weights, r = act(norm(conv(x))).

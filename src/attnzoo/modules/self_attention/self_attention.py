@@ -87,7 +87,7 @@ class SelfAttention(nn.Module):
         """
         key = query if key is None else key
         value = key if value is None else value
-        checks.attention_inputs("self_attention", self.channels, query, key, value, attention_mask)
+        checks.attention_inputs("self_attention", self.channels, query, key, value, attention_mask, attention_weights)
         q, k = self._queries_keys(query, key)
         v = split_heads(self.fc_v(value), self.num_heads)
         dropout = self.dropout if self.training else 0.0

@@ -22,7 +22,7 @@ from attnzoo.registry import register
     reported="No figures of its own.",
     differences=("Known from one popular collection; no paper describes it on its own.",),
     example={"num_heads": 4},
-    not_applicable={"large-close": "the rounding of logits of 1e6 decides the softmax"},
+    not_applicable={"large-close-bfloat16": "the rounding of logits of 1e6 decides the softmax"},
 )
 class SimplifiedSelfAttention(nn.Module):
     """fc_o(concat over heads of softmax(q k^T / sqrt(d)) v), q, k and v slices of the inputs themselves.
@@ -59,7 +59,9 @@ class SimplifiedSelfAttention(nn.Module):
         """Attend from the query's tokens to the key's; the arguments are those of `SelfAttention.forward`."""
         key = query if key is None else key
         value = key if value is None else value
-        checks.attention_inputs("simplified_self_attention", self.channels, query, key, value, attention_mask)
+        checks.attention_inputs(
+            "simplified_self_attention", self.channels, query, key, value, attention_mask, attention_weights
+        )
         q, k, v = (split_heads(x, self.num_heads) for x in (query, key, value))
         dropout = self.dropout if self.training else 0.0
         return self.fc_o(merge_heads(attend(q, k, v, attention_mask, attention_weights, dropout)))

@@ -69,7 +69,7 @@ class UFO(nn.Module):
         """Attend from the query's tokens to the key's."""
         key = query if key is None else key
         value = key if value is None else value
-        checks.attention_inputs("ufo", self.channels, query, key, value, None)
+        checks.attention_inputs("ufo", self.channels, query, key, value)
         with without_autocast(query):
             q, _, context, length = self._factors(query, key, value)
             y = q @ (context * (self.gamma / length))

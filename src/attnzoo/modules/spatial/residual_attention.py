@@ -39,6 +39,7 @@ from attnzoo.registry import Paper, register
         "A Keras version pools 2x2, doubles by nearest neighbours, and ends its mask in two biased convolutions.",
         "The paper's other mask activations are not in the released network, nor here.",
     ),
+    min_size=2,
 )
 class ResidualAttention(nn.Module):
     """last((1 + M) T): T two residual units after a first one, M the sigmoid of an hourglass on the same features.

@@ -33,6 +33,7 @@ from attnzoo.registry import Paper, register
         "A popular explanation passes the number of channels as the number of groups: each channel alone is then "
         "compared with itself.",
     ),
+    min_pixels=2,
 )
 class SGE(nn.Module):
     """Scale a group by sigmoid(w t + b), t = (s - mean(s)) / (std(s) + 1e-5), s = <x, mean of x> at each place.

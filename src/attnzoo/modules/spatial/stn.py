@@ -46,6 +46,8 @@ JADERBERG = Paper(
         "The method takes any sampling kernel; for thin-plate splines instead of affine transforms see stn_tps.",
     ),
     inputs=("B C H W", "B 2 3"),
+    settled=("localization",),
+    not_applicable={"ddp": "no parameters, so nothing to synchronise"},
 )
 class STN(nn.Module):
     """Sample x at the places theta (u, v, 1), (u, v) the places of the output, all coordinates in [-1, 1].
@@ -108,7 +110,7 @@ class STN(nn.Module):
         self.localization = localization
 
     def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
-        checks.nchw("stn", x, self.channels)
+        checks.nchw("stn", x, self.channels, name="x")
         return sample(x, self._grid(x, theta), **self.how)
 
     def attention(self, x: Tensor, theta: Tensor | None = None) -> Tensor:

@@ -34,7 +34,10 @@ from attnzoo.registry import register
         "The repository returns the grid from one class and samples in another; here forward gives both.",
     ),
     inputs=("B C H W", "B 16 2"),
-    not_applicable={"channels-last": "the second output is a grid of coordinates, no map with channels"},
+    not_applicable={
+        "channels-last": "the second output is a grid of coordinates, no map with channels",
+        "ddp": "no parameters, so nothing to synchronise",
+    },
 )
 class STNTPS(nn.Module):
     """Sample x at R K^-1 [source points; 0]: R the spline's terms at the output's places, K those at the targets.
@@ -86,7 +89,7 @@ class STNTPS(nn.Module):
         return [(x, y) for y in ys for x in xs]
 
     def forward(self, x: Tensor, source_points: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        checks.nchw("stn_tps", x, self.channels)
+        checks.nchw("stn_tps", x, self.channels, name="x")
         grid = self._grid(x, source_points)
         return sample(x, grid, align_corners=True), grid
 
