@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 FIND_UV := command -v uv || ls $(BIN)/uv 2>/dev/null
 
-.PHONY: demo test test-min lint verify bench backbones kill-test fuzz readme constraints clean
+.PHONY: demo test test-min lint audit verify bench backbones kill-test fuzz readme constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.lab
@@ -45,6 +45,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Known vulnerabilities of the tested set; a package that cannot be looked up fails, too.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 readme: $(VENV)/.dev
 	$(BIN)/python tools/readme.py
 
@@ -54,7 +60,7 @@ constraints: $(VENV)/.dev
 		pyproject.toml --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-min $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache
 
 # uv installs torch in seconds; where neither uv nor its package is to be had, pip does it in minutes.
 $(VENV)/bin/python:
