@@ -97,7 +97,7 @@ def test_mixed_heads_are_normalised_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     module = attnzoo.create("emsa", channels=16, num_heads=4, apply_transform=True).double()
     x = torch.randn(2, 16, 12, 11, dtype=torch.float64, requires_grad=True)
     found = []
-    for entries in (2**21, 2**14):
+    for entries in (2**24, 2**14):
         monkeypatch.setattr(emsa, "ENTRIES", entries)
         with Largest() as watching:
             y = module(x)

@@ -9,7 +9,7 @@ from attnzoo import checks
 from attnzoo.blocks import attend, merge_heads, split_heads, to_map, to_tokens, wide
 from attnzoo.registry import Paper, register
 
-ENTRIES = 2**21  # of the mixed heads' maps at a time, 8 MiB in float32
+ENTRIES = 2**24  # of the mixed heads' maps at a time, 64 MiB in float32: below it, computing them again only costs
 EPS = 1e-5  # of the instance norm
 
 
