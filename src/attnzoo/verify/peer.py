@@ -1,4 +1,4 @@
-"""A second process, for checks of distributed training; started once and kept."""
+"""A second process, for checks of distributed training; started once and kept until a pass fails."""
 
 import atexit
 import functools
@@ -21,8 +21,13 @@ _WORLD = 2
 
 def gradients_with_peer(name: str) -> list[Tensor]:
     """The parameters' gradients on rank 0 of two, each rank with its half of the batch of 4."""
-    _peer().send(name)
-    return gradients(name, rank=0)
+    names, _ = _peer()
+    names.send(name)
+    try:
+        return gradients(name, rank=0)
+    except Exception:
+        _part()  # one rank may wait for what the other never sends
+        raise
 
 
 def gradients(name: str, rank: int) -> list[Tensor]:
@@ -44,7 +49,7 @@ def mean_loss(result: Any) -> Tensor:
 
 
 @functools.cache
-def _peer() -> Connection:
+def _peer() -> tuple[Connection, Any]:
     """Start rank 1 and join it as rank 0; the names that are sent to it are answered by gradients there."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -52,8 +57,18 @@ def _peer() -> Connection:
     process = context.Process(target=_serve, args=(theirs, str(store)), daemon=True)
     process.start()
     _join(store=str(store), rank=0)
-    atexit.register(_stop, ours, process)
-    return ours
+    return ours, process
+
+
+@atexit.register
+def _part() -> None:
+    """End the other process, if there is one, and the group."""
+    if _peer.cache_info().currsize:
+        _, process = _peer()
+        process.kill()
+        process.join(timeout=10)
+        _peer.cache_clear()
+        distributed.destroy_process_group()
 
 
 def _serve(names: Connection, store: str) -> None:
@@ -71,9 +86,3 @@ def _join(store: str, rank: int) -> None:
     distributed.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=_WORLD, timeout=timedelta(seconds=60)
     )
-
-
-def _stop(names: Connection, process: Any) -> None:
-    names.send(None)
-    distributed.destroy_process_group()
-    process.join(timeout=10)

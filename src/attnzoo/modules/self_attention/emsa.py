@@ -132,18 +132,15 @@ class EMSA(nn.Module):
     def _mixed(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         """The instance norm of the softmax of the mixed heads, times v: (B, h, N, dk) -> (B, h, N, dv).
 
-        The rows of a softmax have the mean 1/M, so that only the variance is left to be gathered: some queries at a
-        time, computed again in the backward pass. A compiled program takes all at once.
+        Of large maps some queries at a time, computed again in the backward pass: the rows of a softmax have the mean
+        1/M, so that only the variance is left to be gathered. A compiled program takes all at once.
         """
         (batch, heads, places, _), keys = q.shape, k.shape[2]
         some = max(ENTRIES // (batch * heads * keys), 1)
         if torch.compiler.is_compiling() or places <= some:
-            y, squares = self._centred(q, k, v, dropout)
-        else:
-            parts = [
-                checkpoint(self._centred, part, k, v, dropout, use_reentrant=False) for part in q.split(some, dim=2)
-            ]
-            y, squares = torch.cat([y for y, _ in parts], dim=2), torch.stack([s for _, s in parts]).sum(dim=0)
+            return F.dropout(self._affinity(q, k), dropout) @ v
+        parts = [checkpoint(self._centred, part, k, v, dropout, use_reentrant=False) for part in q.split(some, dim=2)]
+        y, squares = torch.cat([y for y, _ in parts], dim=2), torch.stack([s for _, s in parts]).sum(dim=0)
         variance = squares / (places * keys)
         return y * (variance + EPS * keys**2).rsqrt()[..., None, None].to(y.dtype)
 
