@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from attnzoo.verify.subject import Subject, of_numbers, outputs_of
 
 _WORLD = 2
+_PATIENCE = timedelta(minutes=5)  # of a rank with the other, which may build a large module on a busy machine
 
 
 def gradients_with_peer(name: str) -> list[Tensor]:
@@ -84,5 +85,5 @@ def _serve(names: Connection, store: str) -> None:
 
 def _join(store: str, rank: int) -> None:
     distributed.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=_WORLD, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=_WORLD, timeout=_PATIENCE
     )
