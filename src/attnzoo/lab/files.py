@@ -1,15 +1,14 @@
 """Files that are whole or absent: written beside their place, flushed to the disk, then put there in one go."""
 
 import os
-import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError
 
 from attnzoo.errors import AttnzooError
+from attnzoo.surgery.drafts import draft_of
 
 DRAFT: Final = ".draft"
 DAMAGED: Final = (  # what reading a file that may hold anything raises
@@ -40,25 +39,16 @@ def put(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         AttnzooError: the file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}{DRAFT}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.touch()
-        mode = draft.stat().st_mode  # what the user's umask leaves, where `write` may be stricter
-        write(draft)
-        draft.chmod(mode)
-        with draft.open("r+b") as file:  # Windows flushes only what may be written
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        with draft_of(path, DRAFT) as draft:
+            write(draft)
         _flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
         raise AttnzooError(
             f"{path}: cannot be written ({error}); free the disk or choose another out, then run again. "
             "What was finished before is kept."
         ) from error
-    finally:
-        with suppress(OSError):  # what cannot be written can be impossible to remove, too
-            draft.unlink(missing_ok=True)
 
 
 def refuse_other(file: Path, there: Mapping[str, Any], now: Mapping[str, Any], remedy: str) -> None:

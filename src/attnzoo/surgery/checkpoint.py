@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from attnzoo.errors import AttnzooError
 from attnzoo.surgery.changes import Changes
+from attnzoo.surgery.drafts import draft_of
 from attnzoo.surgery.plan import plan, steps_of
 from attnzoo.surgery.rebuilding import Rebuilding
 
@@ -41,19 +41,11 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     kept, tied = _apart(model.state_dict())
     text = json.dumps({**plan(model), "tied": tied}, allow_nan=False, separators=(",", ":"))
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        beside.touch()
-        mode = beside.stat().st_mode  # what the user's umask leaves; save_file is stricter
-        save_file(kept, beside, metadata={_KEY: text})
-        beside.chmod(mode)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
+        with draft_of(target) as draft:
+            save_file(kept, draft, metadata={_KEY: text})
     except (OSError, SafetensorError) as error:
         raise AttnzooError(f"save: cannot write {target}: {error}. Give a file in a folder that exists.") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load(model: _Model, path: str | os.PathLike[str]) -> _Model:
