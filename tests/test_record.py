@@ -8,6 +8,7 @@ from torch import nn
 
 import attnzoo
 from attnzoo import examples
+from attnzoo.verify.subject import outputs_of
 
 FAMILIES = ("channel", "spatial", "channel_spatial", "self_attention")  # whose modules have maps to show
 MAPLESS = ("cgnl", "glore")  # one number relates all places; features are projected, without weights that compete
@@ -17,10 +18,6 @@ def built(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     torch.manual_seed(0)
     size = examples.fitting(name, (5, 6))
     return attnzoo.create(name, **examples.arguments(name, size=size)), examples.inputs(name, size=size)
-
-
-def first(output: object) -> torch.Tensor:
-    return output if isinstance(output, torch.Tensor) else output[0]
 
 
 @pytest.mark.parametrize("name", attnzoo.names())
@@ -58,9 +55,9 @@ def test_recording_does_not_disturb_training(name: str) -> None:
         torch.manual_seed(1)
         if watched:
             with attnzoo.record(twin):
-                y = first(twin(*inputs))
+                y = outputs_of(twin(*inputs))[0]
         else:
-            y = first(twin(*inputs))
+            y = outputs_of(twin(*inputs))[0]
         drawn = torch.rand(1)
         y.sum().backward()
         found.append(

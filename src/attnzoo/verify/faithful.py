@@ -13,6 +13,7 @@ from attnzoo.verify.subject import Subject, backward, error, of_numbers, outputs
 from attnzoo.verify.vectors import TOLERANCE, VECTORS, Case, cases_of
 
 GRADIENT_TOLERANCE = 1e-5  # of its size
+STEPS = (1e-6, 1e-7, 1e-8)  # a kink that one crosses lies beyond the next; a wrong gradient stays wrong
 
 
 @check("vectors")
@@ -58,11 +59,7 @@ def gradcheck(subject: Subject, profile: Profile) -> None:
     least = 1e-3 * sum(out.norm().item() for out in outputs)  # below it, the rounding of the outputs counts
     for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
         worst = inf
-        for step in (
-            1e-6,
-            1e-7,
-            1e-8,
-        ):  # a kink that one step crosses lies beyond the next; a wrong gradient stays wrong
+        for step in STEPS:
             direction = torch.randn(leaf.shape, generator=rng, dtype=leaf.dtype)
             numeric = _half_difference(run, sent, leaf, step * direction) / step
             off = abs(numeric - (gradient * direction).sum().item())
