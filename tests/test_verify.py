@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Group
 from torch import nn
 
 import attnzoo
-from attnzoo import cli, registry
-from attnzoo.verify import CHECKS, Check, read, unknown_exceptions, verify
+from attnzoo import cli, registry, terminal
+from attnzoo.verify import CHECKS, Cell, Check, read, unknown_exceptions, verify
 from attnzoo.verify.matrix import answer
 from attnzoo.verify.subject import Subject
 
@@ -117,6 +118,21 @@ def test_cells_of_several_runs_keep_their_own(tmp_path: Path) -> None:
     assert set(dates) == {("eca", "vectors"), ("eca", "export"), ("se", "vectors")}
     assert [cell for cell, date in dates.items() if date == "2001-01-01"] == [("eca", "export")]
     assert told["totals"] == {"pass": 3}
+
+
+def test_an_interrupted_run_keeps_the_modules_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = terminal.matrix_row
+
+    def interrupted(name: str, cells: tuple[Cell, ...]) -> Group:
+        if name == "eca":
+            raise KeyboardInterrupt
+        return row(name, cells)
+
+    file = tmp_path / "matrix.json"
+    assert cli.run(["verify", "se", "eca", "--check", "vectors", "--json", str(file)]) == 0
+    monkeypatch.setattr(terminal, "matrix_row", interrupted)
+    assert cli.run(["verify", "se", "eca", "--check", "vectors", "--check", "meta", "--json", str(file)]) == 130
+    assert {name: len(cells) for name, cells in read(file)["modules"].items()} == {"se": 2, "eca": 1}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"modules": {}}', "[" * 100_000])

@@ -94,25 +94,26 @@ def verify(
 ) -> None:
     """Run the deployment matrix: every module through every gate."""
     from attnzoo.lab.files import write_atomically
-    from attnzoo.verify import as_json, read
+    from attnzoo.verify import Cell, Matrix, Profile, as_json, read
     from attnzoo.verify import verify as run_checks
 
     for name in names or []:
         registry.card(name)
     before = read(file) if file is not None and file.exists() else None  # a foreign file is not written over
+    profile: Profile = "full" if full else "quick"
     console = Console(highlight=False)
     console.print(terminal.matrix_head())
-    matrix = run_checks(
-        *(names or []),
-        profile="full" if full else "quick",
-        only=check or [],
-        jobs=jobs,
-        told=lambda name, cells: console.print(terminal.matrix_row(name, cells)),
-    )
+    rows: dict[str, tuple[Cell, ...]] = {}
+
+    def told(name: str, cells: tuple[Cell, ...]) -> None:
+        console.print(terminal.matrix_row(name, cells))
+        rows[name] = cells
+        if file is not None:
+            page = as_json(Matrix(rows, profile), before)  # by now, as the rest may take hours
+            write_atomically(file, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
+
+    matrix = run_checks(*(names or []), profile=profile, only=check or [], jobs=jobs, told=told)
     console.print(terminal.matrix_foot(matrix))
-    if file is not None:
-        page = as_json(matrix, before if names or check else None)
-        write_atomically(file, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
     if matrix.failures:
         raise typer.Exit(1)
 
