@@ -67,5 +67,8 @@ def precisely(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def laid_out_like(y: Tensor, x: Tensor) -> Tensor:
-    """Give y (B, C, H, W), laid out channels-last in memory where x (B, C, H, W) is."""
-    return y.contiguous(memory_format=torch.channels_last) if x.stride(1) == 1 else y
+    """Give y (B, C, ...), laid out in memory as x (B, C, ...) is: channels last, or contiguous.
+
+    A BatchNorm between a map of one layout and a gradient of the other is several times slower.
+    """
+    return y.movedim(1, -1).contiguous().movedim(-1, 1) if x.stride(1) == 1 else y.contiguous()

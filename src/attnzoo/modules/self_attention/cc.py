@@ -69,7 +69,7 @@ class CrissCross(nn.Module):
         with without_autocast(x):
             y = wide(x)
             for _ in range(self.recurrence):
-                y = y + self._taken_in(y, self._weights(y))
+                y = self._pass(y)[0]
         return y.to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
@@ -80,29 +80,32 @@ class CrissCross(nn.Module):
         with without_autocast(x):
             y, maps = wide(x), []
             for _ in range(self.recurrence):
-                maps.append(self._weights(y))
-                y = y + self._taken_in(y, maps[-1])
+                y, weights = self._pass(y)
+                maps.append(weights)
         return torch.stack(maps, dim=1).flatten(2, 3)
 
-    def _weights(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, H, W, W + H)."""
-        q, k = project(self.query_conv, x), project(self.key_conv, x)  # (B, H, W, C / r)
-        rows = q @ k.mT  # (B, H, W, W)
-        columns = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)  # (B, W, H, H)
-        y = torch.arange(x.shape[2], device=x.device)
-        columns = columns.masked_fill(y[:, None] == y, float("-inf"))  # the place itself is in its row already
-        return torch.cat([rows, columns.transpose(1, 2)], dim=3).softmax(dim=3)
-
-    def _taken_in(self, x: Tensor, weights: Tensor) -> Tensor:
-        """The weighted values times gamma (B, C, H, W)."""
-        v = project(self.value_conv, x, self.gamma)  # scaled beforehand, so that the sum need not be kept
+    def _pass(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> the map with what it has taken in (B, C, H, W), and the weights of that (B, H, W, W + H)."""
+        q, k, v = self._projected(x)
+        weights = _weights(q, k)
         rows, columns = weights.split((x.shape[3], x.shape[2]), dim=3)
         y = rows @ v + (columns.transpose(1, 2) @ v.transpose(1, 2)).transpose(1, 2)
-        return y.permute(0, 3, 1, 2)
+        return x + y.permute(0, 3, 1, 2), weights
+
+    def _projected(self, x: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> queries, keys and gamma times the values, (B, H, W, C / r or C), by one product."""
+        convs = (self.query_conv, self.key_conv, self.value_conv)
+        *others, values = ((conv.weight.flatten(1), cast(Tensor, conv.bias)) for conv in convs)
+        scaled = tuple(p * self.gamma for p in values)  # so that what is taken in need not be kept for gamma's gradient
+        weight, bias = (torch.cat(parts).to(x.dtype) for parts in zip(*others, scaled, strict=True))
+        y = torch.baddbmm(bias, to_tokens(x), weight.mT.expand(x.shape[0], -1, -1)).unflatten(1, x.shape[2:])
+        return list(y.split([conv.out_channels for conv in convs], dim=3))
 
 
-def project(conv: nn.Conv2d, x: Tensor, factor: Tensor | None = None) -> Tensor:
-    """A 1x1 convolution, times a factor, laid out with channels last: (B, C, H, W) -> (B, H, W, C')."""
-    weight, bias = (p if factor is None else p * factor for p in (conv.weight, cast(Tensor, conv.bias)))
-    weight, bias = weight.to(x.dtype).flatten(1).mT, bias.to(x.dtype)
-    return torch.baddbmm(bias, to_tokens(x), weight.expand(x.shape[0], -1, -1)).unflatten(1, x.shape[2:])
+def _weights(q: Tensor, k: Tensor) -> Tensor:
+    """Queries and keys (B, H, W, c) -> the softmax over row and column of every place (B, H, W, W + H)."""
+    rows = q @ k.mT  # (B, H, W, W)
+    columns = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)  # (B, W, H, H)
+    y = torch.arange(q.shape[1], device=q.device)
+    columns = columns.masked_fill(y[:, None] == y, float("-inf"))  # the place itself is in its row already
+    return torch.cat([rows, columns.transpose(1, 2)], dim=3).softmax(dim=3)

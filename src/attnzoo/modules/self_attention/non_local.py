@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import attend, to_tokens, wide, without_autocast
+from attnzoo.blocks import attend, laid_out_like, to_tokens, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
@@ -126,7 +126,7 @@ class NonLocal(nn.Module):
                 y = sum_rectified(*self._scores(q, k), wide(v)) / k.shape[1]
         else:
             y = attend(q[:, None], k[:, None], v[:, None], scale=self.scale)[:, 0]
-        y = y.to(v.dtype).mT.unflatten(2, x.shape[2:])
+        y = laid_out_like(y.to(v.dtype).mT.unflatten(2, x.shape[2:]), x)
         return x + self.norm(self.proj(y)).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
