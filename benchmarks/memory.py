@@ -37,11 +37,16 @@ SIDES = (32, 64, 97)
 RESULTS = Path(__file__).parent.parent / "results"
 
 
+def as_map(y: Tensor, x: Tensor) -> Tensor:
+    """Tokens (B, H W, C) as a map (B, C, H, W) like x, contiguous, as the authors' views of it demand."""
+    return to_map(y, *x.shape[2:]).contiguous()
+
+
 def non_local(m: nn.Module, x: Tensor) -> Tensor:
     logits = m.query(x).flatten(2).mT @ m.key(x).flatten(2)
     weights = logits / logits.shape[2] if m.mode == "dot_product" else logits.softmax(dim=2)
     y = weights @ m.value(x).flatten(2).mT
-    return x + m.norm(m.proj(to_map(y, *x.shape[2:])))
+    return x + m.norm(m.proj(as_map(y, x)))
 
 
 def da_position(m: nn.Module, x: Tensor) -> Tensor:
@@ -53,7 +58,7 @@ def da_position(m: nn.Module, x: Tensor) -> Tensor:
 def apnb(m: nn.Module, x: Tensor) -> Tensor:
     pooled = [nn.functional.adaptive_avg_pool2d(x, size).flatten(2) for size in m.psp_size]
     y = m.attention(x)[:, 0] @ m.value(torch.cat(pooled, dim=2)).mT
-    return m.fuse(torch.cat([m.proj(to_map(y, *x.shape[2:])), x], dim=1))
+    return m.fuse(torch.cat([m.proj(as_map(y, x)), x], dim=1))
 
 
 def cc(m: nn.Module, x: Tensor) -> Tensor:
@@ -78,12 +83,12 @@ def self_attention(m: nn.Module, x: Tensor) -> Tensor:
 
 def efficient_attention(m: nn.Module, x: Tensor) -> Tensor:
     v = split_heads(to_tokens(m.values(x)), m.num_heads)
-    return x + m.reprojection(to_map(merge_heads(m.attention(x) @ v), *x.shape[2:]))
+    return x + m.reprojection(as_map(merge_heads(m.attention(x) @ v), x))
 
 
 def external_attention(m: nn.Module, x: Tensor) -> Tensor:
     y = m.memory_value(m.attention(x)[:, 0])
-    return (m.conv2(to_map(y, *x.shape[2:])) + x).relu()
+    return (m.conv2(as_map(y, x)) + x).relu()
 
 
 def bottleneck_attention(m: nn.Module, x: Tensor) -> Tensor:
@@ -93,7 +98,7 @@ def bottleneck_attention(m: nn.Module, x: Tensor) -> Tensor:
     rows, columns = by_offset(m.height_rel, m.size[0]), by_offset(m.width_rel, m.size[1])
     down, across = position_terms(q * position, rows, columns)
     logits = q * content @ k.mT + (down[..., :, None] + across[..., None, :]).flatten(3)
-    return to_map(merge_heads(logits.softmax(dim=-1) @ v), *x.shape[2:])
+    return as_map(merge_heads(logits.softmax(dim=-1) @ v), x)
 
 
 def residual_non_local(m: nn.Module, x: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ def residual_without(m: nn.Module, x: Tensor) -> Tensor:
 def non_local_column(m: nn.Module, x: Tensor) -> Tensor:
     weights = (m.query(x).flatten(2).mT @ m.key(x).flatten(2)).softmax(dim=1)
     y = weights @ m.value(x).flatten(2).mT
-    return x + m.proj(to_map(y, *x.shape[2:]))
+    return x + m.proj(as_map(y, x))
 
 
 class Case(NamedTuple):
