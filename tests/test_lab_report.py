@@ -24,7 +24,8 @@ from attnzoo.lab import console, report, stats, words
 from attnzoo.lab.columns import columns
 from attnzoo.lab.cost import Cost
 from attnzoo.lab.measure.latency import Latency
-from attnzoo.lab.report import emphasis, record, scatter, tables
+from attnzoo.lab.report import emphasis, limits, record, scatter, tables
+from attnzoo.lab.report.differences import differences
 from attnzoo.lab.report.labels import Point, name_points, side_by_side
 from attnzoo.lab.report.page import render
 from attnzoo.lab.study import Measured, Study, summarise
@@ -359,9 +360,14 @@ def test_one_bad_network_does_not_squeeze_the_others() -> None:
     assert "bad 12.5%" in svg
     ticks = [float(y) for y in re.findall(r">(\d\d(?:\.\d+)?)</text>", svg)]
     assert min(ticks) >= 89
-    assert scatter.usual([1.0, 2.0, 3.0, 4.0, 50.0]) == (1.0, 4.0)
-    assert scatter.usual([1.0, 1.0, 1.0, 1.0, 2.0]) == (1.0, 2.0)
-    assert scatter.usual([5.0]) == (5.0, 5.0)
+    svg = differences(found, "a")
+    assert "-78</text>" in svg.replace("\N{MINUS SIGN}", "-")
+    ticks = [float(x.replace("\N{MINUS SIGN}", "-")) for x in re.findall(r">([−-]?\d\.\d+)</text>", svg)]
+    assert ticks
+    assert min(ticks) > -2
+    assert limits.usual([1.0, 2.0, 3.0, 4.0, 50.0]) == (1.0, 4.0)
+    assert limits.usual([1.0, 1.0, 1.0, 1.0, 2.0]) == (1.0, 2.0)
+    assert limits.usual([5.0]) == (5.0, 5.0)
 
 
 def test_leaderboard(tmp_path: Path) -> None:

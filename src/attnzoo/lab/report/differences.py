@@ -4,11 +4,13 @@ from typing import Any, Final
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.transforms import offset_copy
 
 from attnzoo.lab import words
 from attnzoo.lab.columns import HEADINGS, verdict
 from attnzoo.lab.report.canvas import CARD, DOWN, INK, MUTED, STYLE, UP, Canvas
 from attnzoo.lab.report.emphasis import PLAIN_MARK
+from attnzoo.lab.report.limits import usual
 from attnzoo.lab.study import KINDS, Row, Study, opposite
 
 _MOST_CONTROLS: Final = 24  # rows up to which widened controls have lines of their own
@@ -26,18 +28,28 @@ def compared(study: Study) -> list[Row]:
 
 @rc_context(STYLE)
 def differences(study: Study, what: str) -> str:
-    """Means and intervals, coloured where a test calls them better or worse, and every seed as a ring."""
+    """Means and intervals, coloured where a test calls them better or worse, and every seed as a ring.
+
+    What lies far from all else is an arrow at the frame with its number, so that the others fill the chart.
+    """
     rows = compared(study)
     kinds = [kind for kind in KINDS if any(kind in row.differences for row in rows)]
     canvas = Canvas(10.8, 0.95 + 0.27 * len(rows), len(kinds))
     for axes, kind in zip(canvas.panels, kinds, strict=True):
         axes.axvline(0, color=PLAIN_MARK.colour, linewidth=1.4)
+        lines = {y: row for y, row in enumerate(rows) if kind in row.differences}
+        least, greatest = usual([row.differences[kind].interval.mean for row in lines.values()])
         seen = [0.1]  # points of top-1: the least that a panel shows to both sides
-        for y, row in enumerate(rows):
-            if kind in row.differences:
+        beyond = {}
+        for y, row in lines.items():
+            if least <= row.differences[kind].interval.mean <= greatest:
                 seen += _line(canvas, axes, study, row, kind, y)
+            else:
+                beyond[y] = row
         low, high = axes.get_xlim()
         axes.set(xlim=(max(low, 2 * min(seen) - max(seen)), min(high, 2 * max(seen) - min(seen))))
+        for y, row in beyond.items():
+            _arrow(canvas, axes, row, kind, y)
         axes.set_xlabel("points of top-1")
         axes.set_title(HEADINGS[kind])
         axes.grid(visible=False, axis="y")
@@ -54,6 +66,25 @@ def _line(canvas: Canvas, axes: Axes, study: Study, row: Row, kind: str, y: int)
     axes.plot(each, [y] * len(each), "o", color=ink, **_RING)
     axes.errorbar(found.interval.mean, y, xerr=found.interval.half_width, fmt="none", ecolor=ink, capsize=3, zorder=4)
     [mean] = axes.plot(found.interval.mean, y, "o", color=ink, markersize=6, zorder=5)
-    over = words.plural(found.seeds, "pair")
-    canvas.explain(mean, f"{row.label}: {found.interval:+.2f} points over {over}, {verdict(row, kind)}")
+    canvas.explain(mean, _told(row, kind))
     return each
+
+
+def _arrow(canvas: Canvas, axes: Axes, row: Row, kind: str, y: int) -> None:
+    """Mark a difference beyond the limits of the panel, which are set, on that side."""
+    found = row.differences[kind]
+    side, ink = (1 if found.interval.mean > 0 else -1), _INKS[found.verdict]
+    edge = axes.get_xlim()[side > 0]
+    within = offset_copy(axes.transData, canvas.figure, x=-5 * side, units="points")
+    [mark] = axes.plot(edge, y, ">" if side > 0 else "<", color=ink, markersize=6, zorder=5, transform=within)
+    canvas.explain(mark, _told(row, kind))
+    number = f"{found.interval.mean:+.0f}"
+    inward = "right" if side > 0 else "left"
+    axes.annotate(number, (edge, y), (-13 * side, 0), textcoords="offset points", ha=inward, va="center", color=ink)
+
+
+def _told(row: Row, kind: str) -> str:
+    """A difference in words."""
+    found = row.differences[kind]
+    over = words.plural(found.seeds, "pair")
+    return f"{row.label}: {found.interval:+.2f} points over {over}, {verdict(row, kind)}"

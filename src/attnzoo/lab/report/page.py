@@ -125,7 +125,7 @@ def _differences(study: Study, number: int) -> str:
     )
     return f"""<h3>Differences</h3>
 <p class="muted">Means, 95% intervals, and a ring for each pair of seeds; in colour where the corrected test says better
-or worse.{without}</p>
+or worse; what lies far from all else is an arrow at the frame, with its number.{without}</p>
 <div class="card wide">{differences(study, f"differences{number}")}</div>"""
 
 

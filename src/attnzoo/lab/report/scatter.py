@@ -1,8 +1,7 @@
 """The charts of accuracy against a cost, each with its Pareto front."""
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import quantiles
+from collections.abc import Callable
 from typing import Any, Final
 
 from matplotlib import rc_context
@@ -13,6 +12,7 @@ from attnzoo.lab import words
 from attnzoo.lab.report.canvas import CARD, MUTED, STYLE, Canvas
 from attnzoo.lab.report.emphasis import Mark, front, marks, shape
 from attnzoo.lab.report.labels import Point, name_points, side_by_side
+from attnzoo.lab.report.limits import usual
 from attnzoo.lab.study import Row, Study
 from attnzoo.lab.trial import Variant
 
@@ -68,16 +68,6 @@ def _beyond(axes: Axes, row: Row, cost: float) -> tuple[str, str]:
     if row.top1.mean < axes.get_ylim()[0]:
         return "v", f" {row.top1.mean:.1f}%"
     return (">", f" {words.count(cost)}") if cost > axes.get_xlim()[1] else ("", "")
-
-
-def usual(values: Sequence[float]) -> tuple[float, float]:
-    """The least and greatest of the values that are no further than three interquartile ranges from the quartiles."""
-    if len(values) < 2:
-        return values[0], values[0]
-    first, _, third = quantiles(values, n=4, method="inclusive")
-    room = 3 * (third - first)
-    kept = [value for value in values if first - room <= value <= third + room] if room else values
-    return min(kept), max(kept)
 
 
 def _emphasise(axes: Axes, study: Study, row: Row, mark: Mark, x: float) -> None:
