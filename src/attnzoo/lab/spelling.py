@@ -1,9 +1,11 @@
 """A module as it is written in a comparison: its name, or a call with arguments, as in 'se(reduction=8)'."""
 
 import ast
-from typing import Any
+from typing import Any, Final
 
 from attnzoo.errors import AttnzooError
+
+_FORMS: Final = (ast.Tuple, ast.List, ast.UnaryOp, ast.unaryop, ast.expr_context)
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -20,7 +22,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
         if not isinstance(call.func, ast.Name) or call.args:
             raise ValueError("it is no name, or it has arguments without names")
-        arguments = {_named(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        arguments = {_named(keyword): _value(keyword.value) for keyword in call.keywords}
         if len(arguments) < len(call.keywords):
             raise ValueError("an argument stands there twice")
         return call.func.id, arguments
@@ -45,3 +47,13 @@ def _named(keyword: ast.keyword) -> str:
     if keyword.arg is None:
         raise ValueError("** has no place here")
     return keyword.arg
+
+
+def _value(node: ast.expr) -> Any:
+    if not all(isinstance(part, _FORMS) or _plain(part) for part in ast.walk(node)):
+        raise ValueError("a value is a number, string, boolean, None, or a tuple or list of them")
+    return ast.literal_eval(node)
+
+
+def _plain(part: ast.AST) -> bool:
+    return isinstance(part, ast.Constant) and (part.value is None or isinstance(part.value, (int, float, str)))
