@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import attnzoo
 from attnzoo import checks, registry
 from attnzoo.verify import CHECKS, Failure
+from attnzoo.verify.graphs import EQUAL_REMAINDERS, POOLS_BY_REMAINDER, VARIED
 from attnzoo.verify.matrix import answer
 from attnzoo.verify.subject import Subject
 
@@ -352,7 +353,8 @@ class BranchesInTraining(Gate):
 
 class BranchesOnSize(Gate):
     def gate(self, x: Tensor) -> Tensor:
-        return super().gate(x) * (2 if x.shape[2] > 10 else 1)
+        *compiled, _ = EQUAL_REMAINDERS if POOLS_BY_REMAINDER else VARIED
+        return super().gate(x) * (2 if x.shape[2] > max(compiled)[0] else 1)
 
 
 class HoldsItsWeight(Gate):

@@ -77,8 +77,8 @@ def _serve(names: Connection, store: str) -> None:
     import attnzoo  # noqa: F401 (fills the registry)
 
     _join(store, rank=1)
-    while (name := names.recv()) is not None:
-        with suppress(Exception):  # it fails on rank 0 as well, which reports it
+    with suppress(Exception):  # the end of this process ends what rank 0 waits for, and rank 0 reports it
+        while (name := names.recv()) is not None:
             gradients(name, rank=1)
     distributed.destroy_process_group()
 
