@@ -410,7 +410,7 @@ def test_the_command_tells_of_failures_and_interruptions(
     with monkeypatch.context() as within:
         within.setattr(tasks, "train", interrupted)
         assert cli.run(command) == 130
-    assert "interrupted; finished trials are kept, run the same command again" in capsys.readouterr().err
+    assert "interrupted; what is finished is kept, and compare continues there" in capsys.readouterr().err
     assert cli.run(command) == 0
 
 

@@ -31,5 +31,5 @@ def run(argv: list[str] | None = None) -> int:
         complain(error.format_message() or "no command given; see attnzoo --help")
         return 2
     if status == _INTERRUPTED:  # typer itself turns Ctrl-C into that status
-        complain("interrupted; finished trials are kept, run the same command again to continue")
+        complain("interrupted; what is finished is kept, and compare continues there when it is run again")
     return status
