@@ -1,7 +1,8 @@
 """Our modules against their peers in timm and fightingcv-attention: CPU time and memory, side by side in one process.
 
 In float32 on one CPU thread; all versions of a module take turns, and the median counts. contests.py has the peers.
-Writes results/peers-DEVICE.json and .csv and prints the table. `--modules` measures only some.
+Writes results/peers-cpu.json and .csv and prints the table. `--modules` measures only some and keeps the rows of the
+others.
 """
 
 import argparse
@@ -87,6 +88,10 @@ def compare(name: str, rounds: int) -> dict[str, object]:
         "forward_seconds": forward,
         "forward_backward_seconds": both,
         "broken_peers": broken,
+        "device": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "rounds": rounds,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
@@ -121,6 +126,10 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = [compare(name, given.rounds) for name in given.modules]
+    file = RESULTS / "peers-cpu.json"
+    before = json.loads(file.read_text())["rows"] if file.exists() and not given.dry else []
+    found = {row["module"]: row for row in [*before, *rows]}
+    rows = [found[name] for name in CONTESTS if name in found]
     summary = {
         f"{kind}_geometric_mean": geometric_mean([row[f"{kind}_ratio"] for row in rows if row["module"] in GOALS])
         for kind in ("forward", "forward_backward")
@@ -128,15 +137,8 @@ def main() -> None:
     Console(width=120).print(table(rows), summary)
     if given.dry:
         return
-    about = {
-        "device": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "threads": 1,
-        "rounds": given.rounds,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "peers-cpu.json").write_text(json.dumps({**about, **summary, "rows": rows}, indent=1) + "\n")
+    file.write_text(json.dumps({"threads": 1, **summary, "rows": rows}, indent=1) + "\n")
     with (RESULTS / "peers-cpu.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["module", "version", "forward_seconds", "forward_backward_seconds", "saved_mib"])
