@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
+from rows import merged
 from torch import Tensor, nn
 
 import attnzoo
@@ -320,9 +321,7 @@ def main() -> None:
     if given.dry:
         return
     file = RESULTS / "memory-cpu.json"
-    before = json.loads(file.read_text())["rows"] if file.exists() else []
-    found = {row["case"]: row for row in [*before, *rows]}
-    ordered = [found[name] for name in CASES if name in found]
+    ordered = merged(file, rows, "case", CASES)
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps({"channels": C, "inner": INNER, "threads": 1, "rows": ordered}, indent=1) + "\n")
 

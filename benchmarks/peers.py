@@ -23,6 +23,7 @@ import torch
 from contests import CONTESTS
 from rich.console import Console
 from rich.table import Table
+from rows import merged
 from torch import nn
 
 import attnzoo
@@ -127,9 +128,8 @@ def main() -> None:
     torch.manual_seed(0)
     rows = [compare(name, given.rounds) for name in given.modules]
     file = RESULTS / "peers-cpu.json"
-    before = json.loads(file.read_text())["rows"] if file.exists() and not given.dry else []
-    found = {row["module"]: row for row in [*before, *rows]}
-    rows = [found[name] for name in CONTESTS if name in found]
+    if not given.dry:
+        rows = merged(file, rows, "module", CONTESTS)
     summary = {
         f"{kind}_geometric_mean": geometric_mean([row[f"{kind}_ratio"] for row in rows if row["module"] in GOALS])
         for kind in ("forward", "forward_backward")
