@@ -1,6 +1,6 @@
-"""Does no module put a BatchNorm between a map of one memory layout and a gradient of the other?
+"""Does no module mix maps of both memory layouts in a BatchNorm's backward pass or in torch.cat?
 
-torch takes a path for those that is four to eight times slower.
+torch takes paths for those that are four to eight times slower.
 """
 
 import warnings
@@ -17,17 +17,18 @@ from attnzoo import examples
 
 
 class Mixtures(TorchDispatchMode):
-    """Collects the strides of gradients and maps that meet in a BatchNorm and lie differently."""
+    """Collects the strides of maps and gradients that meet in a BatchNorm or a torch.cat and lie differently."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[tuple[int, ...], ...]] = []
+        self.found: list[tuple[object, ...]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if "batch_norm_backward" in function.__name__:
-            gradient, x = args[:2]
-            if x.dim() == 4 and {layout(gradient), layout(x)} == {"contiguous", "channels last"}:
-                self.found.append((x.shape, gradient.stride(), x.stride()))
+        meeting = args[:2] if "batch_norm_backward" in function.__name__ else ()
+        if function is torch.ops.aten.cat.default:
+            meeting = [x for x in args[0] if x.dim() == 4 and x.numel()]
+        if {"contiguous", "channels last"} <= {layout(x) for x in meeting if x.dim() == 4}:
+            self.found.append((str(function), *(x.stride() for x in meeting)))
         return function(*args, **(kwargs or {}))
 
 
@@ -38,7 +39,7 @@ def layout(x: Tensor) -> str:
     return "contiguous" if contiguous else "channels last" if channels_last else "a part of something"
 
 
-def mixtures(name: str) -> list[tuple[tuple[int, ...], ...]]:
+def mixtures(name: str) -> list[tuple[object, ...]]:
     torch.manual_seed(0)
     size = examples.fitting(name, (12, 10))
     module = attnzoo.create(name, **examples.arguments(name, size=size)).train()
@@ -59,7 +60,14 @@ def test_layouts(name: str) -> None:
     assert not mixtures(name)
 
 
-def test_a_mixture_is_noticed() -> None:
+def test_a_mixture_in_cat_is_noticed() -> None:
+    x = torch.rand(2, 3, 4, 5)
+    with Mixtures() as watching:
+        torch.cat([x, x.to(memory_format=torch.channels_last)], dim=1)
+    assert watching.found
+
+
+def test_a_mixture_in_a_norm_is_noticed() -> None:
     norm = torch.nn.BatchNorm2d(3)
     y = norm(torch.rand(2, 3, 4, 5, requires_grad=True).to(memory_format=torch.channels_last))
     with Mixtures() as watching:

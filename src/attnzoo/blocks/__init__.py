@@ -9,6 +9,7 @@ from attnzoo.blocks.attention import merge_heads as merge_heads
 from attnzoo.blocks.attention import position_terms as position_terms
 from attnzoo.blocks.attention import split_heads as split_heads
 from attnzoo.blocks.attention import to_map as to_map
+from attnzoo.blocks.attention import to_map_like as to_map_like
 from attnzoo.blocks.attention import to_tokens as to_tokens
 from attnzoo.blocks.convnext import ConvNeXtBlock as ConvNeXtBlock
 from attnzoo.blocks.convolutions import ComputedKernel as ComputedKernel

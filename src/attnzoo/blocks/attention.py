@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attnzoo.blocks.precision import laid_out_like
 from attnzoo.kernels.attention import attention as attention
 
 Positions = tuple[Tensor, Tensor]  # (B, h, N, H') and (B, h, N, W'), for keys of H' x W' places
@@ -89,3 +90,8 @@ def to_tokens(x: Tensor) -> Tensor:
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), the inverse of `to_tokens`."""
     return tokens.unflatten(1, (height, width)).movedim(-1, 1)
+
+
+def to_map_like(tokens: Tensor, x: Tensor) -> Tensor:
+    """(B, H * W, C) -> (B, C, H, W) of the size and the memory layout of a map x: `laid_out_like` says what for."""
+    return laid_out_like(to_map(tokens, *x.shape[2:]), x)

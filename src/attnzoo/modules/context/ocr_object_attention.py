@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, affinity, attend, precisely, resize, to_map, to_tokens, without_autocast
+from attnzoo.blocks import ConvNormAct, affinity, attend, precisely, resize, to_map_like, to_tokens, without_autocast
 from attnzoo.modules.context.ocr_gather import OCR_PAPER
 from attnzoo.registry import register
 
@@ -64,7 +64,7 @@ class OCRObjectAttention(nn.Module):
         v = to_tokens(precisely(self.value, proxy))[:, None]
         with without_autocast(x):
             y = attend(q, k, v)[:, 0]  # (B, H W / s^2, Kc)
-        y = self.up(to_map(y, *small.shape[2:]).to(x.dtype))
+        y = self.up(to_map_like(y, small).to(x.dtype))
         return resize(y, *x.shape[2:], align_corners=True) if self.scale > 1 else y
 
     def attention(self, x: Tensor, proxy: Tensor) -> Tensor:

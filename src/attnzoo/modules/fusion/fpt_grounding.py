@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import attend, laid_out_like, to_map, to_tokens, wide, without_autocast
+from attnzoo.blocks import attend, to_map_like, to_tokens, wide, without_autocast
 from attnzoo.modules.fusion.fpt_self import FPT
 from attnzoo.modules.self_attention.non_local import sum_rectified
 from attnzoo.registry import register
@@ -100,7 +100,7 @@ class FPTGrounding(nn.Module):
                 y = sum_rectified(*self._scores(q, k), wide(v)) / k.shape[1]
         else:
             y = attend(q[:, None], k[:, None], v[:, None], scale=1.0)[:, 0]
-        return self.norm(self.proj(laid_out_like(to_map(y.to(v.dtype), *x_low.shape[2:]), x_low)))
+        return self.norm(self.proj(to_map_like(y.to(v.dtype), x_low)))
 
     def attention(self, x_low: Tensor, x_high: Tensor) -> Tensor:
         """The weights (B, 1, H W, h w), which sum to 1 only where they come from a softmax."""

@@ -10,11 +10,10 @@ from attnzoo.blocks import (
     ConvNormAct,
     affinity,
     attend,
-    laid_out_like,
     mean,
     merge_heads,
     split_heads,
-    to_map,
+    to_map_like,
     to_tokens,
 )
 from attnzoo.registry import Paper, register
@@ -140,7 +139,7 @@ class FPTSelf(nn.Module):
         v = (v * shares.to(v.dtype)).flatten(1, 2)
         y = attend(q, k, v, dropout=self.dropout if self.training else 0.0, scale=self.scale)
         mixed = y.unflatten(1, (self.num_heads, self.num_mixtures)).sum(dim=2)
-        y = self.proj(laid_out_like(to_map(merge_heads(mixed), *x.shape[2:]), x)).to(x.dtype)
+        y = self.proj(to_map_like(merge_heads(mixed), x)).to(x.dtype)
         return torch.cat([y, x], dim=1) if self.concat else y + x
 
     def attention(self, x: Tensor) -> Tensor:

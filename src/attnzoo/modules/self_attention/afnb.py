@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import ConvNormAct, Layer, affinity, attend, to_map, to_tokens
+from attnzoo.blocks import ConvNormAct, Layer, affinity, attend, to_map_like, to_tokens
 from attnzoo.modules.self_attention.apnb import ANN, pyramid, zero_conv
 from attnzoo.registry import register
 
@@ -101,7 +101,7 @@ class AFNB(nn.Module):
             checks.several_values("afnb", high)
         q, k = self._queries_keys(low, high)
         v = self.value(pyramid(low, self.psp_size)).mT[:, None]
-        y = to_map(attend(q, k, v)[:, 0], *high.shape[2:])
+        y = to_map_like(attend(q, k, v)[:, 0], high)
         return self.drop(self.fuse(torch.cat([self.proj(y), high], dim=1)))
 
     def attention(self, low: Tensor, high: Tensor) -> Tensor:

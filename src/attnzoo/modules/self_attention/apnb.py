@@ -12,7 +12,7 @@ from attnzoo.blocks import (
     adaptive_averaging,
     affinity,
     attend,
-    to_map,
+    to_map_like,
     to_tokens,
     wide,
     without_autocast,
@@ -113,7 +113,7 @@ class APNB(nn.Module):
             checks.several_values("apnb", x)
         q, k = self._queries_keys(x)
         v = self.value(pyramid(x, self.psp_size)).mT[:, None]
-        y = to_map(attend(q, k, v)[:, 0], *x.shape[2:])
+        y = to_map_like(attend(q, k, v)[:, 0], x)
         return self.drop(self.fuse(torch.cat([self.proj(y), x], dim=1)))
 
     def attention(self, x: Tensor) -> Tensor:

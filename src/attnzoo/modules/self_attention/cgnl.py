@@ -34,6 +34,8 @@ GAMMA = 1e-4  # of the radial basis function
     differences=(
         "No gate starts at zero: the fresh block is not the identity.",
         "The reference fails without groups, though None is its default; it rounds the RBF's gamma to float32.",
+        "As in the reference, the GroupNorm has the groups of the scalars: of the dot product's it leaves only the "
+        "signs, and where one turns, the output jumps.",
     ),
     not_applicable={
         "int8": "the GroupNorm divides the size of a group's scalar away: near zero, int8 rounding turns its sign"

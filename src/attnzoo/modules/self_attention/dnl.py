@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import affinity, attend, laid_out_like, mean, precisely, to_map, to_tokens
+from attnzoo.blocks import affinity, attend, mean, precisely, to_map_like, to_tokens
 from attnzoo.registry import Paper, register
 
 
@@ -107,7 +107,7 @@ class DNL(nn.Module):
         else:
             places = precisely(self.mask_conv, pooled).flatten(2).softmax(dim=2)  # (B, 1, M)
             y = torch.addcmul(places.to(v.dtype) @ v, y, self.gamma.to(v.dtype))
-        return x + self.norm(self.proj(laid_out_like(to_map(y, *x.shape[2:]), x))).to(x.dtype)
+        return x + self.norm(self.proj(to_map_like(y, x))).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map of the pairwise term (B, 1, H W, M)."""

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import precisely, to_map, to_tokens
+from attnzoo.blocks import precisely, to_map_like, to_tokens
 from attnzoo.kernels.column_attention import column_attention
 from attnzoo.registry import Paper, register
 
@@ -68,7 +68,7 @@ class NonLocalColumn(nn.Module):
         checks.nchw("non_local_column", x, self.channels)
         v = to_tokens(self.value(x))[:, None]
         y = column_attention(*self._queries_keys(x), v)[:, 0]  # (B, H W, C')
-        return x + precisely(self.proj, to_map(y, *x.shape[2:])).to(x.dtype)
+        return x + precisely(self.proj, to_map_like(y, x)).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the attention map (B, 1, H W, H W), whose columns sum to 1."""
