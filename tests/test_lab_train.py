@@ -1,5 +1,6 @@
 """Is a trial fair, exact in its numbers, and safe to interrupt?"""
 
+import copy
 import os
 import subprocess
 import sys
@@ -236,6 +237,17 @@ def test_only_batchnorms_settle_and_at_any_momentum() -> None:
     assert {key.rpartition(".")[2] for key in moved} == {"running_mean", "running_var", "num_batches_tracked"}
     assert first.momentum == 3e-4
     assert not any(part.training for part in model.modules())
+
+
+def test_what_is_plugged_in_behind_a_batchnorm_does_not_train_while_it_settles() -> None:
+    """It lives inside the BatchNorm, whose training mode must not reach it: this one would drop channels."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
+    model, images = copy.deepcopy(plain), torch.randn(16, 8, 4, 4)
+    attnzoo.insert(model, "weighted_channel_dropout", at="0", identity=False, example_input=images)
+    for network in (plain, model):
+        settle(network, [images])
+    assert torch.equal(model[2].running_mean, plain[2].running_mean)
 
 
 def test_a_lost_loss_names_the_trial_and_keeps_the_rest(data: Data, tmp_path: Path) -> None:

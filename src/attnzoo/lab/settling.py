@@ -23,10 +23,10 @@ def settle(model: nn.Module, images: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
-        norm.train()
+        norm.training = True  # not train(), which would reach what is plugged in behind it
     if norms:
         for batch in images:
             model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-        norm.eval()
+        norm.training = False

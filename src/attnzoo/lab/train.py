@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PRECISIONS: Final = ("auto", "32-true", "bf16-mixed", "16-mixed")
-METHOD: Final = 2  # of training and testing; raised when the same trial comes to give other numbers
+METHOD: Final = 3  # of training and testing; raised when the same trial comes to give other numbers
 OnEpoch = Callable[[int, Epoch], None]
 
 
