@@ -13,21 +13,19 @@ import itertools
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from rows import merged
+from rows import merged, provenance
 from torch import Tensor, nn
 
 import attnzoo
@@ -243,10 +241,7 @@ def compare(name: str, rounds: int) -> dict[str, object]:
         "time_ratio": ours[largest]["seconds"] / theirs[largest]["seconds"],
         "exponent": exponent([side**2 for side in SIDES], [ours[side]["extra_bytes"] for side in SIDES]),
         "textbook_exponent": exponent([side**2 for side in SIDES], [theirs[side]["extra_bytes"] for side in SIDES]),
-        "device": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "rounds": rounds,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **provenance(rounds),
         **found,
     }
 

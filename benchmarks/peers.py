@@ -11,19 +11,17 @@ import ctypes
 import gc
 import json
 import math
-import platform
 import random
 import statistics
 import time
 import warnings
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
 from contests import CONTESTS
 from rich.console import Console
 from rich.table import Table
-from rows import merged
+from rows import merged, provenance
 from torch import nn
 
 import attnzoo
@@ -89,10 +87,7 @@ def compare(name: str, rounds: int) -> dict[str, object]:
         "forward_seconds": forward,
         "forward_backward_seconds": both,
         "broken_peers": broken,
-        "device": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "rounds": rounds,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **provenance(rounds),
     }
 
 
@@ -139,8 +134,8 @@ def main() -> None:
         return
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps({"threads": 1, **summary, "rows": rows}, indent=1) + "\n")
-    with (RESULTS / "peers-cpu.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    with (RESULTS / "peers-cpu.csv").open("w", newline="") as lines:
+        writer = csv.writer(lines)
         writer.writerow(["module", "version", "forward_seconds", "forward_backward_seconds", "saved_mib"])
         for row in rows:
             for version, seconds in row["forward_seconds"].items():

@@ -26,9 +26,10 @@ class Mixtures(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         meeting = args[:2] if "batch_norm_backward" in function.__name__ else ()
         if function is torch.ops.aten.cat.default:
-            meeting = [x for x in args[0] if x.dim() == 4 and x.numel()]
-        if {"contiguous", "channels last"} <= {layout(x) for x in meeting if x.dim() == 4}:
-            self.found.append((str(function), *(x.stride() for x in meeting)))
+            meeting = args[0]
+        maps = [x for x in meeting if x.dim() == 4]
+        if {"contiguous", "channels last"} <= {layout(x) for x in maps}:
+            self.found.append((str(function), *(x.stride() for x in maps)))
         return function(*args, **(kwargs or {}))
 
 

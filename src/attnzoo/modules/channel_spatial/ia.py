@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnzoo import checks
-from attnzoo.blocks import laid_out_like, to_map, wide, without_autocast
+from attnzoo.blocks import to_map_like, wide, without_autocast
 from attnzoo.registry import Paper, register
 
 
@@ -72,8 +72,7 @@ class IA(nn.Module):
             checks.several_values("ia", x)
         with without_autocast(x):
             weights = self.attention(x)[:, 0]
-            mixed = to_map(weights @ wide(x).flatten(2).transpose(1, 2), self.height, self.width)
-            mixed = laid_out_like(mixed, x)
+            mixed = to_map_like(weights @ wide(x).flatten(2).transpose(1, 2), x)
             z = x + self.spatial_norm(mixed.to(self.spatial_norm.weight.dtype))
             return (z + self.channel_norm(self.mixing(z).to(self.channel_norm.weight.dtype))).to(x.dtype)
 
